@@ -1,0 +1,40 @@
+/** Interrupt and reset wires between devices. */
+
+/** A wire with a level. The receiving side passes `onChange`, the driving side calls `set`. */
+export class IrqLine {
+  level = false;
+  constructor(private readonly onChange: (level: boolean) => void = () => {}) {}
+
+  set(level: boolean): void {
+    if (level === this.level) return;
+    this.level = level;
+    this.onChange(level);
+  }
+
+  raise(): void {
+    this.set(true);
+  }
+
+  lower(): void {
+    this.set(false);
+  }
+
+  /** An edge: up, then down. */
+  pulse(): void {
+    this.set(true);
+    this.set(false);
+  }
+}
+
+/** Several drivers on one wire: it is high while any is (level-triggered, shared lines). */
+export class OrIrq {
+  private high = 0;
+  constructor(private readonly out: IrqLine) {}
+
+  input(): IrqLine {
+    return new IrqLine((level) => {
+      this.high += level ? 1 : -1;
+      this.out.set(this.high > 0);
+    });
+  }
+}

@@ -1,0 +1,1 @@
+export { VmError, type VmErrorCode } from "./base/errors.js";
