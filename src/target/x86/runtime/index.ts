@@ -1,0 +1,2 @@
+/** AssemblyScript entry: everything the x86 runtime exports. */
+export { setEnv } from "./env";
