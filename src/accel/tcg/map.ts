@@ -1,0 +1,28 @@
+/**
+ * The machine's one linear memory: fixed addresses of the engine's tables, below guest RAM. Plain numeric constants only:
+ * read by TypeScript and by the AssemblyScript runtime.
+ *
+ * 0x0000000 runtime's static data and scratch; 0x0100000 vCPU states; 0x0800000 PHYS_MAP; 0x1000000 CODE_PAGES;
+ * 0x1200000 translation blocks; 0x4000000 guest RAM and ROM.
+ */
+
+/** u32: number of vCPU states in use. */
+export const CPU_COUNT = 0xffff0;
+/** vCPU states, ENV_SIZE (target layout) each. */
+export const ENVS = 0x100000;
+export const MAX_CPUS = 16;
+/** u32 per guest physical 4 KiB page of the first 8 GiB: host page address (bits 12-31) and one of MAP_*. */
+export const PHYS_MAP = 0x800000;
+export const PHYS_MAP_PAGES = 0x200000;
+/** Not memory: through physRead and physWrite. */
+export const MAP_MMIO = 0;
+export const MAP_RAM = 1;
+/** Reads direct; writes through physWrite. */
+export const MAP_ROM = 2;
+export const MAP_KIND = 3;
+/** u8 per 4 KiB page of the linear memory: nonzero = holds translated code. */
+export const CODE_PAGES = 0x1000000;
+/** Translation blocks and IR records. */
+export const BLOCKS = 0x1200000;
+/** First byte that is not the engine's. */
+export const ENGINE_BYTES = 0x4000000;
