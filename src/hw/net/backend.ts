@@ -1,0 +1,135 @@
+/**
+ * The face of a network to a network card: Ethernet frames (without preamble and checksum) in both directions.
+ * A backend is attached to at most one card at a time; hubs and pairs connect more.
+ */
+
+/** Largest frame a backend may be given or give: 64 KiB of IP packet behind an Ethernet header with two VLAN tags. */
+export const MAX_FRAME_BYTES = 65536 + 22;
+
+/** One network as one card sees it. The card sets the three callbacks when it is attached, and clears them by `detachNic`. */
+export interface NetBackend {
+  /** The user's id of the netdev. */
+  readonly id: string;
+  /**
+   * A frame from the guest. Never blocks: a backend that cannot keep up drops. The bytes are valid only during the
+   * call; whoever keeps them copies them.
+   */
+  send(frame: Uint8Array): void;
+  /**
+   * The card's receiver: the backend calls it with each frame for the guest. The bytes are copied before it returns.
+   * @returns false when the card had no room after all: keep the frame (or drop it) and wait for `resume`
+   */
+  onReceive: (frame: Uint8Array) => boolean;
+  /** The card's answer to "is there room now?"; a backend asks before `onReceive` and holds back while it says no. */
+  canReceive: () => boolean;
+  /** The card has room again after `canReceive` or `onReceive` said no: deliver what was held back. */
+  resume(): void;
+  /** The cable's state as the card shows it to the guest. */
+  readonly linkUp: boolean;
+  /** The card's receiver of changes of `linkUp`. */
+  onLinkChange: (up: boolean) => void;
+}
+
+/** Leaves a backend without a card: frames for the guest are dropped. */
+export function detachNic(backend: NetBackend): void {
+  backend.onReceive = () => true;
+  backend.canReceive = () => true;
+  backend.onLinkChange = () => {};
+}
+
+/** What every backend has in common: the callbacks and the link. */
+export abstract class NetBackendBase implements NetBackend {
+  onReceive: (frame: Uint8Array) => boolean = () => true;
+  canReceive: () => boolean = () => true;
+  onLinkChange: (up: boolean) => void = () => {};
+  private up = true;
+
+  constructor(readonly id: string) {}
+
+  abstract send(frame: Uint8Array): void;
+  abstract resume(): void;
+
+  get linkUp(): boolean {
+    return this.up;
+  }
+
+  /** `set_link`. */
+  setLink(up: boolean): void {
+    if (up === this.up) return;
+    this.up = up;
+    this.onLinkChange(up);
+  }
+}
+
+/** How many frames a loop or a pair holds for a card that has no room; later ones are dropped. */
+const MAX_HELD_FRAMES = 64;
+
+/** Delivers to a card, holding a bounded number of frames while it has no room. */
+abstract class HoldingBackend extends NetBackendBase {
+  private held: Uint8Array[] = [];
+  private delivering = false;
+  /** Frames that were dropped because the card had no room for long. */
+  dropped = 0;
+
+  /** A frame for this side's card; copied. */
+  protected deliver(frame: Uint8Array): void {
+    if (!this.linkUp) return;
+    if (this.held.length >= MAX_HELD_FRAMES) {
+      this.dropped++;
+      return;
+    }
+    this.held.push(frame.slice());
+    this.resume();
+  }
+
+  override resume(): void {
+    // A card that answers from within its receiver ends up here again: the outer loop goes on, so the depth stays one.
+    if (this.delivering) return;
+    this.delivering = true;
+    try {
+      for (let budget = MAX_HELD_FRAMES; budget > 0 && this.held.length > 0 && this.canReceive(); budget--) {
+        if (!this.onReceive(this.held[0]!)) break;
+        this.held.shift();
+      }
+    } finally {
+      this.delivering = false;
+    }
+  }
+}
+
+/** A plug that returns every frame to its sender. */
+export class LoopBackend extends HoldingBackend {
+  override send(frame: Uint8Array): void {
+    this.deliver(frame);
+  }
+}
+
+/** No network: what the guest sends disappears. The link is down, as of a card without a cable, unless told otherwise. */
+export class NullBackend extends NetBackendBase {
+  constructor(id: string, linkUp = false) {
+    super(id);
+    this.setLink(linkUp);
+  }
+  override send(): void {}
+  override resume(): void {}
+}
+
+/** One end of a crossed cable; see `crossedCable`. */
+export class CableEnd extends HoldingBackend {
+  peer: CableEnd | undefined;
+  override send(frame: Uint8Array): void {
+    this.peer?.receiveFromPeer(frame);
+  }
+  private receiveFromPeer(frame: Uint8Array): void {
+    this.deliver(frame);
+  }
+}
+
+/** Two cards, one cable. */
+export function crossedCable(idA: string, idB: string): [CableEnd, CableEnd] {
+  const a = new CableEnd(idA);
+  const b = new CableEnd(idB);
+  a.peer = b;
+  b.peer = a;
+  return [a, b];
+}
