@@ -1,0 +1,68 @@
+// What our layers use of the web platform and lib.es* does not declare: WHATWG Streams, DOM AbortSignal, WHATWG Encoding.
+// Node 20 and browsers have all of it. Only the core project sees this file: projects with DOM or Node types leave it out.
+interface ReadableStreamDefaultController<R = any> {
+  readonly desiredSize: number | null;
+  close(): void;
+  enqueue(chunk?: R): void;
+  error(e?: any): void;
+}
+interface ReadableStreamDefaultReader<R = any> {
+  readonly closed: Promise<void>;
+  read(): Promise<{ done: false; value: R } | { done: true; value: R | undefined }>;
+  cancel(reason?: any): Promise<void>;
+  releaseLock(): void;
+}
+interface ReadableStream<R = any> {
+  readonly locked: boolean;
+  cancel(reason?: any): Promise<void>;
+  getReader(): ReadableStreamDefaultReader<R>;
+  pipeTo(destination: WritableStream<R>): Promise<void>;
+}
+declare var ReadableStream: {
+  new <R = any>(
+    source?: {
+      start?(controller: ReadableStreamDefaultController<R>): void | PromiseLike<void>;
+      pull?(controller: ReadableStreamDefaultController<R>): void | PromiseLike<void>;
+      cancel?(reason?: any): void | PromiseLike<void>;
+    },
+    strategy?: { highWaterMark?: number; size?: (chunk: R) => number },
+  ): ReadableStream<R>;
+};
+interface WritableStreamDefaultWriter<W = any> {
+  readonly closed: Promise<void>;
+  readonly ready: Promise<void>;
+  write(chunk?: W): Promise<void>;
+  close(): Promise<void>;
+  abort(reason?: any): Promise<void>;
+  releaseLock(): void;
+}
+interface WritableStream<W = any> {
+  readonly locked: boolean;
+  abort(reason?: any): Promise<void>;
+  close(): Promise<void>;
+  getWriter(): WritableStreamDefaultWriter<W>;
+}
+declare var WritableStream: {
+  new <W = any>(
+    sink?: {
+      write?(chunk: W): void | PromiseLike<void>;
+      close?(): void | PromiseLike<void>;
+      abort?(reason?: any): void | PromiseLike<void>;
+    },
+    strategy?: { highWaterMark?: number; size?: (chunk: W) => number },
+  ): WritableStream<W>;
+};
+interface AbortSignal {
+  readonly aborted: boolean;
+  readonly reason: any;
+  addEventListener(type: "abort", listener: () => void, options?: { once?: boolean }): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+  throwIfAborted(): void;
+}
+declare class TextEncoder {
+  encode(text?: string): Uint8Array;
+}
+declare class TextDecoder {
+  constructor(label?: string, options?: { fatal?: boolean });
+  decode(bytes?: Uint8Array, options?: { stream?: boolean }): string;
+}

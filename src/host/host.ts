@@ -1,0 +1,45 @@
+/** Everything outside the machine, in one place: what `host/node` and `host/browser` implement. */
+import type { Chardev } from "./chardev.js";
+import type { HostClock } from "./clock.js";
+import type { FileHost } from "./file.js";
+import type { HostScheduler } from "./scheduler.js";
+
+/** A host. One process has one; machines share it. */
+export interface Host {
+  readonly clock: HostClock;
+  readonly scheduler: HostScheduler;
+  readonly files: FileHost;
+  /**
+   * A file that comes with Tandem, e.g. `firmware/bios-256k.bin` or `guests/x86_64/vmlinuz`.
+   * @throws VmError "image/not-found"
+   */
+  readBuiltIn(path: string): Promise<Uint8Array>;
+  /** Fills with bytes fit for keys. */
+  randomBytes(out: Uint8Array): void;
+  /** Minutes that local time is ahead of UTC at a moment, for `-rtc base=localtime`. */
+  localOffsetMinutes(wallMs: number): number;
+  /**
+   * Opens a character backend; resolves when it may be used (a socket server with `wait`: when a client has come).
+   * @throws VmError "chardev/io" | "chardev/unknown" when this host has no such kind
+   */
+  openChardev(spec: ChardevSpec, signal?: AbortSignal): Promise<Chardev>;
+}
+
+/** A character backend that needs the outside; plain data. Paths and addresses are the host's. */
+export type ChardevSpec = { readonly id: string } & (
+  | { readonly backend: "stdio"; readonly signal: boolean }
+  | { readonly backend: "file"; readonly path: string; readonly append: boolean; readonly inputPath?: string | undefined }
+  | { readonly backend: "pipe"; readonly path: string }
+  | {
+      readonly backend: "socket";
+      readonly address: SocketAddress;
+      readonly server: boolean;
+      readonly wait: boolean;
+      readonly nodelay: boolean;
+      readonly reconnectSec: number;
+    }
+);
+
+export type SocketAddress =
+  | { readonly kind: "unix"; readonly path: string }
+  | { readonly kind: "tcp"; readonly host: string; readonly port: number };

@@ -1,0 +1,245 @@
+/**
+ * A machine's configuration: plain data, the same from the command line and from the API. The option parser fills it in,
+ * `createMachine` checks what only the machine can know, and the board wires what it says.
+ *
+ * Words are QEMU's. A property list is an object of strings as the user wrote them (`on`, `off`, `512M`, `0x3f8`);
+ * `machine/properties.ts` reads it against a DeviceType. Look properties up with `Object.hasOwn`, never by prototype.
+ */
+import type { TraceItem } from "../base/trace.js";
+import type { SocketAddress } from "../host/host.js";
+
+/** Names to values as written. */
+export type Properties = { readonly [name: string]: string };
+
+export type GuestArch = "x86_64" | "i386";
+
+/** One `-accel`, in the order of preference. */
+export interface AccelConfig {
+  readonly name: "tcg" | "kvm";
+  readonly props: Properties;
+}
+
+/** `-cpu MODEL,+feature,-feature,prop=value`. */
+export interface CpuConfig {
+  readonly model: string;
+  /** In the order written: a later one wins. */
+  readonly features: readonly { readonly name: string; readonly on: boolean }[];
+  /** What has a value that is not a switch: `level`, `model-id`, `vendor`, ... */
+  readonly props: Properties;
+}
+
+/** `-smp`. The product of sockets, cores and threads is `maxCpus`. */
+export interface SmpConfig {
+  readonly cpus: number;
+  readonly maxCpus: number;
+  readonly sockets: number;
+  readonly cores: number;
+  readonly threads: number;
+}
+
+/** Direct boot. */
+export interface KernelConfig {
+  readonly image: string;
+  /** As written: one file, or for multiboot `file args,file args` (a comma in a name is doubled). */
+  readonly initrd?: string | undefined;
+  readonly append?: string | undefined;
+}
+
+export type DriveInterface = "ide" | "floppy" | "virtio" | "none";
+export type CacheMode = "writeback" | "writethrough" | "unsafe";
+
+/** `-drive`, `-hda`, `-cdrom`, `-fda`. */
+export interface DriveConfig {
+  /** The user's `id=`, or QEMU's made-up one: `ide0-hd0`, `floppy0`, `virtio0`, `none0`. */
+  readonly id: string;
+  readonly if: DriveInterface;
+  /** Position on its interface: IDE 0-3 (2 is the secondary master), floppy 0-1, virtio in order. */
+  readonly index: number;
+  readonly media: "disk" | "cdrom";
+  /** Absent: a drive without a medium (CD-ROM and floppy only). */
+  readonly file?: string | undefined;
+  readonly format: "raw";
+  readonly readOnly: boolean;
+  /** Writes go to memory and are lost. */
+  readonly snapshot: boolean;
+  readonly cache: CacheMode;
+  readonly discard: boolean;
+  readonly werror: "report" | "ignore" | "stop" | "enospc";
+  readonly rerror: "report" | "ignore" | "stop";
+  /** The option as written, for messages: "-hda disk.img". */
+  readonly origin: string;
+}
+
+/** `-device`. */
+export interface DeviceConfig {
+  readonly driver: string;
+  readonly id?: string | undefined;
+  readonly bus?: string | undefined;
+  readonly props: Properties;
+  /** The option as written, for messages. */
+  readonly origin: string;
+}
+
+/** `-object`. */
+export interface ObjectConfig {
+  readonly type: string;
+  readonly id: string;
+  readonly props: Properties;
+  readonly origin: string;
+}
+
+/** `-chardev` and what the short forms of -serial, -monitor stand for. */
+export type ChardevConfig = {
+  readonly id: string;
+  /** May be shared by several frontends, with Ctrl-a commands. */
+  readonly mux: boolean;
+  /** Copy of the output. */
+  readonly logFile?: string | undefined;
+  readonly logAppend?: boolean | undefined;
+  readonly origin: string;
+} & ChardevBackendConfig;
+
+export type ChardevBackendConfig =
+  | { readonly backend: "null" }
+  | { readonly backend: "ringbuf"; readonly sizeBytes: number }
+  /** `signal`: Ctrl-C ends the emulator rather than reaching the guest. */
+  | { readonly backend: "stdio"; readonly signal: boolean }
+  | { readonly backend: "file"; readonly path: string; readonly append: boolean; readonly inputPath?: string | undefined }
+  | { readonly backend: "pipe"; readonly path: string }
+  | {
+      readonly backend: "socket";
+      readonly address: SocketAddress;
+      readonly server: boolean;
+      /** A server holds the machine back until a client has come. */
+      readonly wait: boolean;
+      readonly nodelay: boolean;
+      /** Seconds between attempts of a client; 0 = no second attempt. */
+      readonly reconnectSec: number;
+    }
+  /** Given by the API: the bytes are the streams of `Machine.chardev(id)`. */
+  | { readonly backend: "stream" };
+
+/** One `-serial`: COM1 to COM4 in order. `chardev: undefined` = this port is not there (`none`). */
+export interface SerialConfig {
+  readonly chardev?: string | undefined;
+}
+
+export interface MonitorConfig {
+  readonly chardev: string;
+  readonly mode: "readline";
+}
+
+/** `-rtc`. */
+export interface RtcConfig {
+  readonly base: "utc" | "localtime" | { readonly startMs: number };
+  readonly clock: "host" | "vm" | "rt";
+}
+
+/** `-icount`. `shift`: one instruction is 2^shift ns of virtual time. */
+export interface IcountConfig {
+  readonly shift: number | "auto";
+  readonly align: boolean;
+  /** Whether virtual time waits for real time while the guest is idle; off = jumps to the next timer. */
+  readonly sleep: boolean;
+}
+
+/** `-boot`. */
+export interface BootConfig {
+  /** Drive letters: a b floppies, c disk, d CD-ROM, n network. */
+  readonly order: string;
+  readonly once?: string | undefined;
+  readonly menu: boolean;
+  readonly strict: boolean;
+  readonly splashTimeMs?: number | undefined;
+  readonly rebootTimeoutMs?: number | undefined;
+}
+
+/** `-global driver.property=value`. */
+export interface GlobalConfig {
+  readonly driver: string;
+  readonly property: string;
+  readonly value: string;
+  readonly origin: string;
+}
+
+export interface TraceConfig {
+  readonly items: readonly TraceItem[];
+  /** `-D`; absent = stderr. */
+  readonly file?: string | undefined;
+}
+
+/** Everything about a machine. */
+export interface MachineConfig {
+  readonly arch: GuestArch;
+  /** `-machine`: the type without aliases, and its properties as written and checked. */
+  readonly machine: { readonly type: "pc"; readonly props: Properties };
+  readonly accel: readonly AccelConfig[];
+  readonly cpu: CpuConfig;
+  readonly memoryBytes: number;
+  readonly smp: SmpConfig;
+  readonly kernel?: KernelConfig | undefined;
+  /** `-bios`; absent = the board's own SeaBIOS. */
+  readonly bios?: string | undefined;
+  /** `-L`, in order; after them comes what is built in. */
+  readonly firmwarePath: readonly string[];
+  readonly drives: readonly DriveConfig[];
+  readonly devices: readonly DeviceConfig[];
+  readonly objects: readonly ObjectConfig[];
+  readonly chardevs: readonly ChardevConfig[];
+  readonly serials: readonly SerialConfig[];
+  readonly monitors: readonly MonitorConfig[];
+  readonly display: "none";
+  readonly vga: "none" | "std";
+  readonly rtc: RtcConfig;
+  readonly icount?: IcountConfig | undefined;
+  readonly boot: BootConfig;
+  readonly name?: string | undefined;
+  /** 36 characters; absent = zeroes, as in QEMU. */
+  readonly uuid?: string | undefined;
+  readonly acpi: boolean;
+  readonly hpet: boolean;
+  /** Boot sector signature check of the floppy drive by the BIOS. */
+  readonly fdBootCheck: boolean;
+  /** A guest's reset ends the machine. */
+  readonly noReboot: boolean;
+  /** A guest's power-off stops the machine and keeps it. */
+  readonly noShutdown: boolean;
+  /** `-S`: created, not running. */
+  readonly startPaused: boolean;
+  /** Without it the board adds a floppy controller's drive, a CD-ROM drive and VGA as QEMU does. */
+  readonly noDefaults: boolean;
+  readonly globals: readonly GlobalConfig[];
+  readonly trace: TraceConfig;
+}
+
+/** The configuration of `tandem-system-x86_64` without arguments, less its default devices. */
+export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
+  return {
+    arch,
+    machine: { type: "pc", props: {} },
+    accel: [{ name: "tcg", props: {} }],
+    cpu: { model: arch === "x86_64" ? "qemu64" : "qemu32", features: [], props: {} },
+    memoryBytes: 128 * 2 ** 20,
+    smp: { cpus: 1, maxCpus: 1, sockets: 1, cores: 1, threads: 1 },
+    firmwarePath: [],
+    drives: [],
+    devices: [],
+    objects: [],
+    chardevs: [],
+    serials: [],
+    monitors: [],
+    display: "none",
+    vga: "std",
+    rtc: { base: "utc", clock: "host" },
+    boot: { order: "cad", menu: false, strict: false },
+    acpi: true,
+    hpet: true,
+    fdBootCheck: true,
+    noReboot: false,
+    noShutdown: false,
+    startPaused: false,
+    noDefaults: false,
+    globals: [],
+    trace: { items: [] },
+  };
+}

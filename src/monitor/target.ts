@@ -1,0 +1,62 @@
+/**
+ * The machine as a monitor sees it: run control, what is in it, and a look inside. `Machine` (machine/vm.ts) has this
+ * shape; monitors and tests depend on nothing more.
+ */
+import type { Drive } from "../block/backend.js";
+import type { Board, BoardInspection } from "../machine/board.js";
+
+/** QEMU's run states, as far as this machine knows them. */
+export type RunState =
+  | "prelaunch"
+  | "running"
+  | "paused"
+  | "shutdown"
+  | "suspended"
+  | "io-error"
+  | "guest-panicked"
+  | "internal-error";
+
+/** A character backend in `info chardev`. */
+export interface ChardevSummary {
+  readonly label: string;
+  /** As QEMU prints it: "stdio", "file", "disconnected:unix:/tmp/s,server=on". */
+  readonly filename: string;
+  readonly frontendOpen: boolean;
+}
+
+/** Everything `info block` shows, beside the drive's own fields. */
+export interface BlockSummary {
+  readonly drive: Drive;
+  /** Host path or "". */
+  readonly file: string;
+  readonly cache: string;
+  readonly trayOpen: boolean;
+}
+
+/** What a monitor command can do. */
+export interface MonitorTarget {
+  readonly name: string | undefined;
+  readonly uuid: string;
+  readonly accelerator: string;
+  readonly runState: RunState;
+  readonly inspect: BoardInspection;
+  stop(): Promise<void>;
+  /** @throws VmError when the state does not allow it (after a shutdown: reset first) */
+  cont(): void;
+  reset(): void;
+  powerdown(): void;
+  wakeup(): void;
+  nmi(): void;
+  /** Ends the machine and, on the command line, the process. */
+  quit(): void;
+  sendKeys: Board["sendKeys"];
+  blocks(): readonly BlockSummary[];
+  chardevs(): readonly ChardevSummary[];
+  /** Takes the medium out. @throws VmError "device/unknown" | "block/..." (locked by the guest, unless forced) */
+  eject(device: string, force: boolean): Promise<void>;
+  change(device: string, file: string, readOnly: "retain" | "read-only" | "read-write"): Promise<void>;
+  /** Writes a host file, for screendump and the like. @throws VmError "block/io" */
+  writeFile(path: string, data: Uint8Array): Promise<void>;
+  /** Sets the `-d` items: `log`. */
+  setTrace(items: readonly string[]): void;
+}
