@@ -82,7 +82,7 @@ export class Vga implements Display {
     this.reset();
   }
 
-  /** Maps the ports (3B4 to 3DA, 1CE to 1D0) and the window at priority 1. */
+  /** Maps the ports (3B4 to 3DA, 1CE to 1D1) and the window at priority 1. */
   attach(): void {
     const ports: IoHandler = {
       name: "vga",
@@ -97,7 +97,7 @@ export class Vga implements Display {
     };
     const { io, memory } = this.ctx;
     for (const [base, size] of PORT_RANGES) this.mappings.push(io.mapIo(base, size, ports, { offset: base }));
-    this.mappings.push(io.mapIo(DISPI_PORT, 3, dispi));
+    this.mappings.push(io.mapIo(DISPI_PORT, 4, dispi));
     this.mappings.push(memory.mapIo(WINDOW_BASE, WINDOW_SIZE, this.window, { priority: 1 }));
   }
 
