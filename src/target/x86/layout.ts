@@ -150,6 +150,24 @@ export const PDPTE = 0x890;
 export const FAULT_ADDR = 0x8b0;
 /** 64 bytes: free scratch for helpers. */
 export const SCRATCH = 0x8c0;
+/** u32: nonzero = RIP is already what a fault must report; the run loop leaves it alone. */
+export const RIP_EXACT = 0x900;
+/** i32: -1, or the exception vector being delivered, or 0x100 for an interrupt. */
+export const EXC_OLD = 0x904;
+/** u32: start-up vector of a pending SIPI. */
+export const SIPI_VECTOR = 0x908;
+/** u32: DR6 bits of a pending debug trap (EV_TRAP). */
+export const PENDING_DR6 = 0x90c;
+/** u32: nonzero = translations of large pages are in the TLB. */
+export const LARGE_SEEN = 0x910;
+/** u32: nonzero = global translations are in the TLB. */
+export const GLOBAL_SEEN = 0x914;
+/** u32: error code of the walk that failed. */
+export const WALK_ERROR = 0x918;
+/** u32: instruction breakpoints are off for the instruction at RIP (EFLAGS.RF or just continued). */
+export const RESUME = 0x91c;
+/** u64: INTERRUPT_SSP and the like are not kept. MSRs without effect, kept for the guest. */
+export const MSR_SPEC_CTRL = 0x920;
 
 /** IR temporaries: 8-byte slots. */
 export const TEMPS = 0x1000;

@@ -1,0 +1,441 @@
+/**
+ * Floating-point IR operations for both tiers. Native arithmetic is used where it gives exact results *and* exact sticky
+ * flags: rounding to nearest, exceptions masked and the inexact flag already set (the state's fpFast word), operands not
+ * denormal, result normal. Everything else goes to the exact helper.
+ */
+import type { OpDef } from "./ir/ops.js";
+import type { FunctionWriter } from "./wasm/writer.js";
+
+/** Table indexes of the runtime's exact helpers (uniform helper signature). */
+export interface FpHelperIndexes {
+  segchk: number;
+  /** (a, b, operation) -> bits; operation 0 add, 1 sub, 2 mul, 3 div, 6 sqrt of b */
+  arith32: number;
+  arith64: number;
+  /** (a, b, signalling) -> flags image */
+  compare32: number;
+  compare64: number;
+  /** (bits, 0, kind) -> bits */
+  convert: number;
+}
+
+/** `convert` kinds. */
+export const Convert = { f32f64: 0, f64f32: 1, i64f64: 2, i32f32: 3, f64i32: 4, f64i64: 5, f32i32: 6, f32i64: 7 } as const;
+
+export interface FpContext {
+  helperType: number;
+  indexes: FpHelperIndexes;
+  env: number;
+  fpFast: number;
+  push(operand: "a" | "b", type: "i64" | "v128"): void;
+  imm(): void;
+  temps: { vec: number; vec2: number; vec3: number; val: number; t32: number };
+  /** Tier 0: prepares for a helper that may raise. */
+  slow(): void;
+  /** Tier 1: emits `br_if` out of the region (condition on the stack). Absent in tier 0, which always calls the helper. */
+  leaveIf?: () => void;
+}
+
+const ARITH: Record<string, number> = { add: 0, sub: 1, mul: 2, div: 3, sqrt: 6 };
+
+/** Leaves the operation's result on the stack. */
+export function emitFpOp(w: FunctionWriter, op: OpDef, c: FpContext): void {
+  const arith = /^(v?)f(add|sub|mul|div|sqrt)(32|64)$/.exec(op.name);
+  if (arith) {
+    const packed = arith[1] === "v";
+    const kind = arith[2]!;
+    const bits = arith[3] === "32" ? 32 : 64;
+    c.push("a", "v128");
+    w.set(c.temps.vec2);
+    c.push("b", "v128");
+    w.set(c.temps.vec3);
+    if (packed) emitPacked(w, c, kind, bits);
+    else emitScalar(w, c, kind, bits);
+    return;
+  }
+  if (op.name === "fcom32" || op.name === "fcom64") {
+    const bits = op.name === "fcom32" ? 32 : 64;
+    if (c.leaveIf) emitFastCompare(w, c, bits);
+    else {
+      c.slow();
+      laneBits(w, () => c.push("a", "v128"), bits, 0);
+      laneBits(w, () => c.push("b", "v128"), bits, 0);
+      c.imm();
+      w.i32(bits === 32 ? c.indexes.compare32 : c.indexes.compare64);
+      w.callIndirect(c.helperType);
+    }
+    return;
+  }
+  emitConvert(w, op.name, c);
+}
+
+/** Pushes the bits of a lane as i64. */
+function laneBits(w: FunctionWriter, push: () => void, bits: 32 | 64, lane: number): void {
+  push();
+  if (bits === 64) w.op("i64x2.extract_lane", lane);
+  else {
+    w.op("i32x4.extract_lane", lane);
+    w.op("i64.extend_i32_u");
+  }
+}
+
+function helperArith(w: FunctionWriter, c: FpContext, kind: string, bits: 32 | 64, lane: number): void {
+  laneBits(w, () => w.get(c.temps.vec2), bits, lane);
+  laneBits(w, () => w.get(c.temps.vec3), bits, lane);
+  w.i32(ARITH[kind]!);
+  w.i32(bits === 32 ? c.indexes.arith32 : c.indexes.arith64);
+  w.callIndirect(c.helperType);
+}
+
+/** Replaces a lane of `vec2` by the i64 bits on the stack below it: [v128, i64] -> v128. */
+function insertBits(w: FunctionWriter, bits: 32 | 64, lane: number): void {
+  if (bits === 64) w.op("i64x2.replace_lane", lane);
+  else {
+    w.op("i32.wrap_i64");
+    w.op("i32x4.replace_lane", lane);
+  }
+}
+
+/** Pushes 1 if the value (pushed by `push` as i64/i32 bits) is a denormal. */
+function pushDenormal(w: FunctionWriter, push: () => void, bits: 32 | 64): void {
+  push();
+  if (bits === 64) {
+    w.i64n(1);
+    w.op("i64.shl");
+    w.i64n(1);
+    w.op("i64.sub");
+    w.i64(0xffffffff, 0x001fffff);
+    w.op("i64.lt_u");
+  } else {
+    w.i32(1);
+    w.op("i32.shl");
+    w.i32(1);
+    w.op("i32.sub");
+    w.i32(0x00ffffff);
+    w.op("i32.lt_u");
+  }
+}
+
+function pushNotNormal(w: FunctionWriter, push: () => void, bits: 32 | 64): void {
+  push();
+  if (bits === 64) {
+    w.i64n(1);
+    w.op("i64.shl");
+    w.i64(0, 0x00200000);
+    w.op("i64.sub");
+    w.i64(0, 0xffc00000 | 0);
+    w.op("i64.ge_u");
+  } else {
+    w.i32(1);
+    w.op("i32.shl");
+    w.i32(0x01000000);
+    w.op("i32.sub");
+    w.i32(0xfe000000 | 0);
+    w.op("i32.ge_u");
+  }
+}
+
+function emitScalar(w: FunctionWriter, c: FpContext, kind: string, bits: 32 | 64): void {
+  const lanes = bits === 64 ? "f64x2" : "f32x4";
+  const ints = bits === 64 ? "i64x2" : "i32x4";
+  const f = bits === 64 ? "f64" : "f32";
+  const bitsOf = (v: number) => () => {
+    w.get(v);
+    w.op(`${ints}.extract_lane`, 0);
+  };
+  if (!c.leaveIf) {
+    c.slow();
+    w.get(c.temps.vec2);
+    helperArith(w, c, kind, bits, 0);
+    insertBits(w, bits, 0);
+    return;
+  }
+  w.get(c.env);
+  w.op("i32.load", c.fpFast);
+  w.op("i32.eqz");
+  c.leaveIf();
+  w.get(c.temps.vec2);
+  if (kind === "sqrt") {
+    w.get(c.temps.vec3);
+    w.op(`${lanes}.extract_lane`, 0);
+    w.op(`${f}.sqrt`);
+  } else {
+    w.get(c.temps.vec2);
+    w.op(`${lanes}.extract_lane`, 0);
+    w.get(c.temps.vec3);
+    w.op(`${lanes}.extract_lane`, 0);
+    w.op(`${f}.${kind}`);
+  }
+  w.op(`${lanes}.replace_lane`, 0);
+  w.set(c.temps.vec);
+  pushNotNormal(w, bitsOf(c.temps.vec), bits);
+  if (kind !== "sqrt") {
+    pushDenormal(w, bitsOf(c.temps.vec2), bits);
+    w.op("i32.or");
+  }
+  pushDenormal(w, bitsOf(c.temps.vec3), bits);
+  w.op("i32.or");
+  w.if();
+  w.get(c.temps.vec2);
+  helperArith(w, c, kind, bits, 0);
+  insertBits(w, bits, 0);
+  w.set(c.temps.vec);
+  w.end();
+  w.get(c.temps.vec);
+}
+
+/** Pushes a lane-wise mask vector: lanes that are denormal (or, with `notNormal`, not normal). */
+function packedMask(w: FunctionWriter, v: number, bits: 32 | 64, notNormal: boolean): void {
+  const t = bits === 64 ? "i64x2" : "i32x4";
+  // Signed comparison after moving the unsigned range down by half.
+  w.get(v);
+  w.i32(1);
+  w.op(`${t}.shl`);
+  if (bits === 64) {
+    const base = notNormal ? [0, 0x00200000] : [1, 0];
+    w.i64(base[0]!, base[1]!);
+    w.op("i64x2.splat");
+    w.op("i64x2.sub");
+    w.i64(0, 0x80000000 | 0);
+    w.op("i64x2.splat");
+    w.op("v128.xor");
+    if (notNormal) {
+      w.i64(0, 0x7fc00000);
+      w.op("i64x2.splat");
+      w.op("i64x2.ge_s");
+    } else {
+      w.i64(0xffffffff, 0x801fffff | 0);
+      w.op("i64x2.splat");
+      w.op("i64x2.lt_s");
+    }
+    return;
+  }
+  w.i32(notNormal ? 0x01000000 : 1);
+  w.op("i32x4.splat");
+  w.op("i32x4.sub");
+  w.i32(notNormal ? 0xfe000000 | 0 : 0x00ffffff);
+  w.op("i32x4.splat");
+  w.op(notNormal ? "i32x4.ge_u" : "i32x4.lt_u");
+}
+
+function emitPacked(w: FunctionWriter, c: FpContext, kind: string, bits: 32 | 64): void {
+  const lanes = bits === 64 ? "f64x2" : "f32x4";
+  const count = 128 / bits;
+  const slow = () => {
+    w.get(c.temps.vec2);
+    for (let i = 0; i < count; i++) {
+      helperArith(w, c, kind, bits, i);
+      insertBits(w, bits, i);
+    }
+  };
+  if (!c.leaveIf) {
+    c.slow();
+    slow();
+    return;
+  }
+  w.get(c.env);
+  w.op("i32.load", c.fpFast);
+  w.op("i32.eqz");
+  c.leaveIf();
+  w.get(c.temps.vec2);
+  w.get(c.temps.vec3);
+  w.op(`${lanes}.${kind}`);
+  w.set(c.temps.vec);
+  packedMask(w, c.temps.vec, bits, true);
+  packedMask(w, c.temps.vec2, bits, false);
+  w.op("v128.or");
+  packedMask(w, c.temps.vec3, bits, false);
+  w.op("v128.or");
+  w.op("v128.any_true");
+  w.if();
+  slow();
+  w.set(c.temps.vec);
+  w.end();
+  w.get(c.temps.vec);
+}
+
+/** Ordered, no denormals: ZF = equal, CF = less. Otherwise the helper (masked by fpFast) gives image and sticky flags. */
+function emitFastCompare(w: FunctionWriter, c: FpContext, bits: 32 | 64): void {
+  const lanes = bits === 64 ? "f64x2" : "f32x4";
+  const ints = bits === 64 ? "i64x2" : "i32x4";
+  const f = bits === 64 ? "f64" : "f32";
+  w.get(c.env);
+  w.op("i32.load", c.fpFast);
+  w.op("i32.eqz");
+  c.leaveIf!();
+  c.push("a", "v128");
+  w.set(c.temps.vec2);
+  c.push("b", "v128");
+  w.set(c.temps.vec3);
+  const lane = (v: number) => {
+    w.get(v);
+    w.op(`${lanes}.extract_lane`, 0);
+  };
+  for (const [i, v] of [c.temps.vec2, c.temps.vec3].entries()) {
+    pushDenormal(
+      w,
+      () => {
+        w.get(v);
+        w.op(`${ints}.extract_lane`, 0);
+      },
+      bits,
+    );
+    if (i) w.op("i32.or");
+    lane(v);
+    lane(v);
+    w.op(`${f}.ne`);
+    w.op("i32.or");
+  }
+  w.if("i64");
+  laneBits(w, () => w.get(c.temps.vec2), bits, 0);
+  laneBits(w, () => w.get(c.temps.vec3), bits, 0);
+  c.imm();
+  w.i32(bits === 32 ? c.indexes.compare32 : c.indexes.compare64);
+  w.callIndirect(c.helperType);
+  w.else();
+  lane(c.temps.vec2);
+  lane(c.temps.vec3);
+  w.op(`${f}.lt`);
+  lane(c.temps.vec2);
+  lane(c.temps.vec3);
+  w.op(`${f}.eq`);
+  w.i32(6);
+  w.op("i32.shl");
+  w.op("i32.or");
+  w.op("i64.extend_i32_u");
+  w.end();
+}
+
+function emitConvert(w: FunctionWriter, name: string, c: FpContext): void {
+  const helper = (kind: number) => {
+    w.i64n(0);
+    w.i32(kind);
+    w.i32(c.indexes.convert);
+    w.callIndirect(c.helperType);
+  };
+  const guard = () => {
+    if (!c.leaveIf) {
+      c.slow();
+      return;
+    }
+    w.get(c.env);
+    w.op("i32.load", c.fpFast);
+    w.op("i32.eqz");
+    c.leaveIf();
+  };
+  switch (name) {
+    case "cvti32f64":
+      c.push("a", "v128");
+      c.push("b", "i64");
+      w.op("i32.wrap_i64");
+      w.op("f64.convert_i32_s");
+      w.op("f64x2.replace_lane", 0);
+      return;
+    case "cvti64f64":
+    case "cvti32f32": {
+      guard();
+      c.push("a", "v128");
+      c.push("b", "i64");
+      if (c.leaveIf) {
+        // Rounding to nearest with the inexact flag already set: native.
+        if (name === "cvti64f64") {
+          w.op("f64.convert_i64_s");
+          w.op("f64x2.replace_lane", 0);
+        } else {
+          w.op("i32.wrap_i64");
+          w.op("f32.convert_i32_s");
+          w.op("f32x4.replace_lane", 0);
+        }
+      } else {
+        helper(name === "cvti64f64" ? Convert.i64f64 : Convert.i32f32);
+        insertBits(w, name === "cvti64f64" ? 64 : 32, 0);
+      }
+      return;
+    }
+    case "cvtf32f64":
+      guard();
+      c.push("a", "v128");
+      if (c.leaveIf) {
+        c.push("b", "v128");
+        w.set(c.temps.vec3);
+        pushNotNormal(
+          w,
+          () => {
+            w.get(c.temps.vec3);
+            w.op("i32x4.extract_lane", 0);
+          },
+          32,
+        );
+        w.if("i64");
+        laneBits(w, () => w.get(c.temps.vec3), 32, 0);
+        helper(Convert.f32f64);
+        w.else();
+        w.get(c.temps.vec3);
+        w.op("f32x4.extract_lane", 0);
+        w.op("f64.promote_f32");
+        w.op("i64.reinterpret_f64");
+        w.end();
+      } else {
+        laneBits(w, () => c.push("b", "v128"), 32, 0);
+        helper(Convert.f32f64);
+      }
+      w.op("i64x2.replace_lane", 0);
+      return;
+    case "cvtf64f32":
+      guard();
+      c.push("a", "v128");
+      laneBits(w, () => c.push("b", "v128"), 64, 0);
+      helper(Convert.f64f32);
+      insertBits(w, 32, 0);
+      return;
+    default: {
+      // CVTTSD2SI, CVTTSS2SI: native while the value is well inside the range.
+      const from = name.startsWith("cvttf64") ? 64 : 32;
+      const to = name.endsWith("i64") ? 64 : 32;
+      const kind = from === 64 ? (to === 64 ? Convert.f64i64 : Convert.f64i32) : to === 64 ? Convert.f32i64 : Convert.f32i32;
+      guard();
+      if (!c.leaveIf) {
+        laneBits(w, () => c.push("a", "v128"), from as 32 | 64, 0);
+        helper(kind);
+        return;
+      }
+      c.push("a", "v128");
+      w.set(c.temps.vec3);
+      const lanes = from === 64 ? "f64x2" : "f32x4";
+      const f = from === 64 ? "f64" : "f32";
+      w.get(c.temps.vec3);
+      w.op(`${lanes}.extract_lane`, 0);
+      w.op(`${f}.abs`);
+      const limit = to === 64 ? 2 ** 62 : 2 ** 30;
+      if (from === 64) w.f64(limit);
+      else w.f32(limit);
+      w.op(`${f}.lt`);
+      pushDenormal(
+        w,
+        () => {
+          w.get(c.temps.vec3);
+          w.op(from === 64 ? "i64x2.extract_lane" : "i32x4.extract_lane", 0);
+        },
+        from as 32 | 64,
+      );
+      w.op("i32.eqz");
+      w.op("i32.and");
+      w.if("i64");
+      w.get(c.temps.vec3);
+      w.op(`${lanes}.extract_lane`, 0);
+      if (to === 64) w.op(`i64.trunc_sat_${f}_s`);
+      else if (from === 64) {
+        w.op("i32.trunc_sat_f64_s");
+        w.op("i64.extend_i32_u");
+      } else {
+        w.op("i64.trunc_sat_f32_s");
+        w.op("i32.wrap_i64");
+        w.op("i64.extend_i32_u");
+      }
+      w.else();
+      laneBits(w, () => w.get(c.temps.vec3), from as 32 | 64, 0);
+      helper(kind);
+      w.end();
+    }
+  }
+}
