@@ -32,4 +32,11 @@ export interface Drive {
   onMediaChange: () => void;
   /** Promises that are under way, so that a snapshot or a stop can wait for them. */
   inFlight: number;
+  /** Issues again what a `stop` policy held back; set by the device, called on `cont`. */
+  onRetry?: () => void;
+  /** The tray of a removable drive. The device sets both, the monitor looks at them. */
+  trayOpen?: boolean;
+  trayLocked?: boolean;
+  /** The user asks for the medium of a locked tray; set by the device, which tells the guest. */
+  onEjectRequest?: () => void;
 }
