@@ -1,0 +1,170 @@
+/**
+ * The timer of a local APIC: one-shot, periodic and TSC-deadline.
+ *
+ * Source: Intel SDM vol. 3, 11.5.4 "APIC timer". The input clock is 1 GHz, as QEMU's is; guests measure it.
+ *
+ * Host load: a period shorter than 20 µs is stretched to it, and periods missed because the host was late are skipped.
+ */
+import type { Clock, Timer, TimerQueue } from "../core/clock.js";
+import type { DeviceState } from "../core/device.js";
+
+export type TimerMode = "oneShot" | "periodic" | "tscDeadline";
+
+const MIN_PERIOD_NS = 20_000;
+
+/** Divide configuration register values (bits 3, 1, 0) to divisors. */
+const DIVISORS = [2, 4, 8, 16, 32, 64, 128, 1] as const;
+
+/** Counts down from an initial count at 1 GHz / divisor, or waits for a TSC value. */
+export class ApicTimer {
+  private mode: TimerMode = "oneShot";
+  private divide = 0;
+  private initial = 0;
+  /** When the count was loaded. */
+  private startNs = 0;
+  private deadlineTsc = 0n;
+  private readonly timer: Timer;
+
+  /** @param expired called at each end of the count @param tscToNs virtual time at which this vCPU's TSC has a value */
+  constructor(
+    private readonly clock: Clock,
+    private readonly timers: TimerQueue,
+    private readonly expired: () => void,
+    private readonly tscToNs: (tsc: bigint) => number,
+  ) {
+    this.timer = timers.create(() => this.onTimer());
+  }
+
+  private get divisor(): number {
+    return DIVISORS[((this.divide >> 1) & 4) | (this.divide & 3)]!;
+  }
+
+  private get spanNs(): number {
+    return this.initial * this.divisor;
+  }
+
+  /** LVT bits 18:17. A change between TSC-deadline and the others disarms. */
+  setMode(mode: TimerMode): void {
+    if (mode === this.mode) return;
+    const wasDeadline = this.mode === "tscDeadline";
+    if (wasDeadline || mode === "tscDeadline") {
+      this.mode = mode;
+      this.initial = 0;
+      this.deadlineTsc = 0n;
+      this.timer.disarm();
+      return;
+    }
+    // One-shot that has run out stays so; otherwise the running count goes on.
+    const left = this.current();
+    this.mode = mode;
+    if (left === 0) this.timer.disarm();
+    else this.schedule();
+  }
+
+  get divideConfiguration(): number {
+    return this.divide;
+  }
+
+  setDivide(value: number): void {
+    const left = this.current();
+    this.divide = value & 0x0b;
+    if (this.mode === "tscDeadline" || this.initial === 0) return;
+    // What is left of the count goes on at the new rate.
+    this.startNs = this.clock.nowNs() - (this.initial - left) * this.divisor;
+    this.schedule();
+  }
+
+  get initialCount(): number {
+    return this.initial;
+  }
+
+  setInitialCount(count: number): void {
+    if (this.mode === "tscDeadline") return;
+    this.initial = count >>> 0;
+    this.startNs = this.clock.nowNs();
+    this.schedule();
+  }
+
+  /** The current count register. */
+  current(): number {
+    if (this.mode === "tscDeadline" || this.initial === 0) return 0;
+    const elapsed = Math.floor((this.clock.nowNs() - this.startNs) / this.divisor);
+    if (this.mode === "periodic") return this.initial - (elapsed % this.initial);
+    return Math.max(0, this.initial - elapsed);
+  }
+
+  /** IA32_TSC_DEADLINE; 0 when not armed or in another mode. */
+  get tscDeadline(): bigint {
+    return this.deadlineTsc;
+  }
+
+  setTscDeadline(tsc: bigint): void {
+    if (this.mode !== "tscDeadline") return;
+    this.deadlineTsc = tsc;
+    if (tsc === 0n) this.timer.disarm();
+    else this.timer.arm(Math.max(this.tscToNs(tsc), this.clock.nowNs()));
+  }
+
+  /** The TSC has been written or its rate changed. */
+  tscChanged(): void {
+    if (this.deadlineTsc !== 0n) this.setTscDeadline(this.deadlineTsc);
+  }
+
+  private schedule(): void {
+    if (this.initial === 0) {
+      this.timer.disarm();
+      return;
+    }
+    const now = this.clock.nowNs();
+    const span = this.spanNs;
+    if (this.mode === "oneShot") {
+      if (now < this.startNs + span) this.timer.arm(this.startNs + span);
+      else this.timer.disarm();
+      return;
+    }
+    const next = this.startNs + (Math.floor((now - this.startNs) / span) + 1) * span;
+    this.timer.arm(span < MIN_PERIOD_NS ? Math.max(next, now + MIN_PERIOD_NS) : next);
+  }
+
+  private onTimer(): void {
+    if (this.mode === "tscDeadline") {
+      // A conversion that rounds may be early by a tick; the deadline is over all the same.
+      this.deadlineTsc = 0n;
+    } else if (this.mode === "periodic") this.schedule();
+    this.expired();
+  }
+
+  reset(): void {
+    this.mode = "oneShot";
+    this.divide = 0;
+    this.initial = 0;
+    this.startNs = 0;
+    this.deadlineTsc = 0n;
+    this.timer.disarm();
+  }
+
+  save(): DeviceState {
+    return {
+      mode: this.mode,
+      divide: this.divide,
+      initial: this.initial,
+      startNs: this.startNs,
+      deadlineTsc: this.deadlineTsc,
+      armedNs: this.timer.armed ? this.timer.deadlineNs : null,
+    };
+  }
+
+  restore(s: DeviceState): void {
+    this.mode = s.mode as TimerMode;
+    this.divide = s.divide as number;
+    this.initial = s.initial as number;
+    this.startNs = s.startNs as number;
+    this.deadlineTsc = s.deadlineTsc as bigint;
+    if (s.armedNs === null) this.timer.disarm();
+    else this.timer.arm(s.armedNs as number);
+  }
+
+  dispose(): void {
+    this.timers.remove(this.timer);
+  }
+}
