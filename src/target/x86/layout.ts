@@ -166,7 +166,7 @@ export const GLOBAL_SEEN = 0x914;
 export const WALK_ERROR = 0x918;
 /** u32: instruction breakpoints are off for the instruction at RIP (EFLAGS.RF or just continued). */
 export const RESUME = 0x91c;
-/** u64: INTERRUPT_SSP and the like are not kept. MSRs without effect, kept for the guest. */
+/** u64: IA32_SPEC_CTRL, kept without effect. */
 export const MSR_SPEC_CTRL = 0x920;
 
 /** IR temporaries: 8-byte slots. */
