@@ -1,6 +1,8 @@
 /** The page's choices as a machine's configuration. */
+
+import type { DriveOptions } from "../src/block/drive-options.js";
 import type { BrowserHost } from "../src/host/browser/host.js";
-import { type DriveConfig, defaultConfig, type MachineConfig } from "../src/machine/config.js";
+import { defaultConfig, type MachineConfig } from "../src/machine/config.js";
 import type { PageMachine } from "./protocol.js";
 
 /** The id of the chardev behind COM1. */
@@ -15,7 +17,7 @@ const FILES = { kernel: "kernel", initrd: "initrd", disk: "disk.img", cdrom: "cd
 /** Puts the chosen files, or the embedded guest, on the host and says what machine is wanted. */
 export async function pageConfig(page: PageMachine, host: BrowserHost): Promise<MachineConfig> {
   const { files } = host;
-  const drives: DriveConfig[] = [];
+  const drives: DriveOptions[] = [];
   if (page.disk) {
     files.add(FILES.disk, page.disk);
     drives.push(drive("ide0-hd0", 0, "disk", FILES.disk));
@@ -43,14 +45,13 @@ export async function pageConfig(page: PageMachine, host: BrowserHost): Promise<
   };
 }
 
-function drive(id: string, index: number, media: "disk" | "cdrom", file: string): DriveConfig {
+function drive(id: string, index: number, media: "disk" | "cdrom", file: string): DriveOptions {
   return {
     id,
     if: "ide",
     index,
     media,
     file,
-    format: "raw",
     readOnly: media === "cdrom",
     snapshot: false,
     cache: "writeback",
