@@ -113,7 +113,7 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
     w.get(env);
     w.op("i32.add");
   };
-  const slotOffset: Record<Operand | "d", number> = { d: 2, a: 4, b: 6, c: 12 };
+  const slotOffset: Record<Operand | "d", number> = { d: 2, a: 4, b: 6, c: 8 };
   const operands: Operands = {
     i64: (o) => {
       field(slotOffset[o]);
@@ -389,6 +389,7 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
         return;
       case "call":
       case "callp":
+      case "slowcall":
         saveIrPc();
         operands.i64("a");
         operands.i64("b");

@@ -25,7 +25,7 @@ const table: Candidate[][] = Array.from({ length: 4 * 256 }, () => []);
 
 /** Declares one row. Without `emit` the instruction raises #UD and stands in the coverage page as not emulated. */
 export function op(key: string, text: string, emit?: Emit, flags = 0): void {
-  const words = key.split(" ");
+  const words: string[] = key.split(" ");
   let prefix = -1;
   if (words[0] === "66" || words[0] === "f3" || words[0] === "f2") prefix = Number.parseInt(words.shift()!, 16);
   else if (words[0] === "np") {
@@ -36,7 +36,11 @@ export function op(key: string, text: string, emit?: Emit, flags = 0): void {
   if (words[0] === "0f" && words.length > 1) {
     words.shift();
     map = 1;
-    if ((words[0] === "38" || words[0] === "3a") && words.length > 1 && /^[0-9a-f]{2}/.test(words[1]!)) map = words.shift() === "38" ? 2 : 3;
+    const escape = words[0] as string;
+    if ((escape === "38" || escape === "3a") && words.length > 1 && /^[0-9a-f]{2}/.test(words[1]!)) {
+      words.shift();
+      map = escape === "38" ? 2 : 3;
+    }
   }
   const code = words.shift()!;
   let reg = -1;

@@ -53,6 +53,7 @@ special("jind", "none", "a", 0, "RIP = a, continue there");
 special("skipz", "none", "a", 0, "if a is zero skip the next imm records");
 special("call", "i64", "a b", 0, "d = helper[imm hi](a, b, imm lo); may fault, may read and write all state: tier 0 only");
 special("callp", "i64", "a b", 0, "the same for a helper that neither faults nor touches slots: both tiers");
+special("slowcall", "i64", "a b", 0, "like call, on a path compiled code rarely takes: tier 1 leaves the region there");
 special("raise", "none", "", 0, "exception: vector imm lo, error code imm hi");
 special("raisenz", "none", "a", 0, "if a: exception vector imm lo, error code imm hi");
 // --- memory: address = (a + imm lo) [mod 2^32 if imm hi bit 8], MMU index imm hi bits 0-1 ---
