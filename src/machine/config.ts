@@ -6,6 +6,7 @@
  * `machine/properties.ts` reads it against a DeviceType. Look properties up with `Object.hasOwn`, never by prototype.
  */
 import type { TraceItem } from "../base/trace.js";
+import type { DriveOptions } from "../block/drive-options.js";
 import type { SocketAddress } from "../host/host.js";
 
 /** Names to values as written. */
@@ -43,31 +44,6 @@ export interface KernelConfig {
   /** As written: one file, or for multiboot `file args,file args` (a comma in a name is doubled). */
   readonly initrd?: string | undefined;
   readonly append?: string | undefined;
-}
-
-export type DriveInterface = "ide" | "floppy" | "virtio" | "none";
-export type CacheMode = "writeback" | "writethrough" | "unsafe";
-
-/** `-drive`, `-hda`, `-cdrom`, `-fda`. */
-export interface DriveConfig {
-  /** The user's `id=`, or QEMU's made-up one: `ide0-hd0`, `floppy0`, `virtio0`, `none0`. */
-  readonly id: string;
-  readonly if: DriveInterface;
-  /** Position on its interface: IDE 0-3 (2 is the secondary master), floppy 0-1, virtio in order. */
-  readonly index: number;
-  readonly media: "disk" | "cdrom";
-  /** Absent: a drive without a medium (CD-ROM and floppy only). */
-  readonly file?: string | undefined;
-  readonly format: "raw";
-  readonly readOnly: boolean;
-  /** Writes go to memory and are lost. */
-  readonly snapshot: boolean;
-  readonly cache: CacheMode;
-  readonly discard: boolean;
-  readonly werror: "report" | "ignore" | "stop" | "enospc";
-  readonly rerror: "report" | "ignore" | "stop";
-  /** The option as written, for messages: "-hda disk.img". */
-  readonly origin: string;
 }
 
 /** `-device`. */
@@ -182,13 +158,16 @@ export interface MachineConfig {
   readonly bios?: string | undefined;
   /** `-L`, in order; after them comes what is built in. */
   readonly firmwarePath: readonly string[];
-  readonly drives: readonly DriveConfig[];
+  /** In the order given, then the empty drives every PC has; those with `if=virtio` have their `-device` in `devices`. */
+  readonly drives: readonly DriveOptions[];
   readonly devices: readonly DeviceConfig[];
   readonly objects: readonly ObjectConfig[];
   readonly chardevs: readonly ChardevConfig[];
   readonly serials: readonly SerialConfig[];
   readonly monitors: readonly MonitorConfig[];
   readonly display: "none";
+  /** Off with -nographic: the firmware talks to the first serial port too. */
+  readonly graphics: boolean;
   readonly vga: "none" | "std";
   readonly rtc: RtcConfig;
   readonly icount?: IcountConfig | undefined;
@@ -206,7 +185,7 @@ export interface MachineConfig {
   readonly noShutdown: boolean;
   /** `-S`: created, not running. */
   readonly startPaused: boolean;
-  /** Without it the board adds a floppy controller's drive, a CD-ROM drive and VGA as QEMU does. */
+  /** `-nodefaults`; what it leaves out is left out of the lists above already. */
   readonly noDefaults: boolean;
   readonly globals: readonly GlobalConfig[];
   readonly trace: TraceConfig;
@@ -229,6 +208,7 @@ export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
     serials: [],
     monitors: [],
     display: "none",
+    graphics: true,
     vga: "std",
     rtc: { base: "utc", clock: "host" },
     boot: { order: "cad", menu: false, strict: false },

@@ -1,0 +1,150 @@
+/** -device, -object, -display, -vga, -nographic. */
+import { VmError } from "../../base/errors.js";
+import type { DeviceType } from "../../hw/core/device-type.js";
+import { VGA_TYPES } from "../../machine/catalog.js";
+import { commonProperties, findDeviceType, propertyHelp, readProperty } from "../../machine/device-properties.js";
+import { checkId } from "./characters.js";
+import { type Draft, type OptionGroup, PrintAndExit } from "./draft.js";
+import { isHelp, parseObject, splitList, toMap, toProperties } from "./grammar.js";
+import { PropReader } from "./reader.js";
+
+const CATEGORIES: readonly (readonly [DeviceType["category"], string])[] = [
+  ["bridge", "Controller/Bridge/Hub"],
+  ["usb", "USB"],
+  ["storage", "Storage"],
+  ["network", "Network"],
+  ["input", "Input"],
+  ["display", "Display"],
+  ["sound", "Sound"],
+  ["misc", "Misc"],
+  ["cpu", "CPU"],
+  ["watchdog", "Watchdog"],
+];
+
+function deviceHelp(types: readonly DeviceType[]): string {
+  let out = "";
+  for (const [category, title] of CATEGORIES) {
+    const rows = types.filter((t) => t.category === category && t.bus !== "none").sort((a, b) => (a.name < b.name ? -1 : 1));
+    if (rows.length === 0) continue;
+    out += `${out === "" ? "" : "\n"}${title} devices:\n`;
+    for (const t of rows) {
+      const bus =
+        t.bus === "sysbus" ? "System" : t.bus === "virtio-serial" || t.bus === "virtio" ? `${t.bus}-bus` : t.bus.toUpperCase();
+      const alias = t.aliases.length > 0 ? `, alias "${t.aliases[0]}"` : "";
+      out += `name "${t.name}", bus ${bus}${alias}, desc "${t.description}"\n`;
+    }
+  }
+  return out;
+}
+
+function parseDevice(draft: Draft, value: string, origin: string): void {
+  if (isHelp(value)) throw new PrintAndExit(deviceHelp(draft.deviceTypes));
+  const props = parseObject(value, "driver", origin);
+  const driver = props.get("driver") ?? "";
+  if (driver === "") throw new VmError("option/missing", `${origin}: Parameter 'driver' is missing`);
+  const type = findDeviceType(draft.deviceTypes, driver);
+  if (!type || type.bus === "none")
+    throw new VmError("device/unknown", `${origin}: '${driver}' is not a valid device model name`);
+  for (const name of props.keys()) if (isHelp(name)) throw new PrintAndExit(propertyHelp(type));
+  const id = props.get("id");
+  if (id !== undefined) {
+    checkId(id, origin);
+    if (draft.devices.some((d) => d.id === id)) throw new VmError("option/invalid", `${origin}: Duplicate ID '${id}' for device`);
+  }
+  const bus = props.get("bus");
+  for (const name of ["driver", "id", "bus"]) props.delete(name);
+  const known = [...type.properties, ...commonProperties(type)];
+  for (const [name, text] of props) {
+    const property = known.find((p) => p.name === name);
+    if (!property) throw new VmError("device/invalid-property", `${origin}: Property '${type.name}.${name}' not found`);
+    readProperty(property, text, origin);
+  }
+  draft.devices.push({ driver: type.name, id, bus, props: toProperties(props), origin });
+}
+
+/** Objects that a user can name, with their properties. */
+export const OBJECT_TYPES: readonly {
+  readonly name: string;
+  readonly properties: readonly string[];
+  readonly description: string;
+}[] = [
+  { name: "rng-builtin", properties: [], description: "random bytes of the host" },
+  { name: "rng-random", properties: ["filename"], description: "random bytes of a file (default /dev/urandom)" },
+];
+
+function parseObjectOption(draft: Draft, value: string, origin: string): void {
+  if (isHelp(value))
+    throw new PrintAndExit(`List of user creatable objects:\n${OBJECT_TYPES.map((t) => `  ${t.name}\n`).join("")}`);
+  const props = parseObject(value, "qom-type", origin);
+  const type = props.get("qom-type") ?? "";
+  const known = OBJECT_TYPES.find((t) => t.name === type);
+  if (!known) throw new VmError("option/unsupported", `${origin}: object type '${type}' is not supported`);
+  for (const name of props.keys())
+    if (isHelp(name)) throw new PrintAndExit(`${type} options:\n${known.properties.map((p) => `  ${p}=<string>\n`).join("")}`);
+  const r = new PropReader(props, origin);
+  r.text("qom-type");
+  const id = r.need("id");
+  checkId(id, origin);
+  if (draft.objects.some((o) => o.id === id))
+    throw new VmError("option/invalid", `${origin}: attempt to add duplicate property '${id}' to object`);
+  const kept = new Map<string, string>();
+  for (const name of known.properties) {
+    const v = r.text(name);
+    if (v !== undefined) kept.set(name, v);
+  }
+  r.end();
+  draft.objects.push({ type, id, props: toProperties(kept), origin });
+}
+
+function parseVga(draft: Draft, value: string, origin: string): void {
+  if (isHelp(value)) throw new PrintAndExit(VGA_TYPES.map((v) => `${v.name.padEnd(20)} ${v.description}\n`).join(""));
+  const found = VGA_TYPES.find((v) => v.name === value);
+  if (!found) {
+    const known = ["cirrus", "vmware", "xenfb", "qxl", "tcx", "cg3", "virtio"].includes(value);
+    throw new VmError(
+      known ? "option/unsupported" : "option/invalid",
+      `${origin}: ${known ? `vga type '${value}' is not supported` : `unknown vga type: ${value}`}`,
+    );
+  }
+  draft.vga = found.name;
+}
+
+function parseDisplay(_draft: Draft, value: string, origin: string): void {
+  if (isHelp(value)) throw new PrintAndExit("Available display backend types:\nnone\n");
+  const type = toMap(splitList(value, "type")).get("type");
+  if (type !== "none" || value.includes(","))
+    throw new VmError("option/unsupported", `${origin}: display '${value}' is not supported; use -display none`);
+}
+
+export const DEVICES: OptionGroup = {
+  heading: "Device and display options",
+  options: [
+    {
+      names: ["device"],
+      argument: "driver[,prop[=value][,...]] | '{\"driver\":...}'",
+      help: ["add device; '-device help' for list, '-device driver,help' for properties"],
+      parse: parseDevice,
+    },
+    {
+      names: ["object"],
+      argument: "TYPENAME,id=id[,PROP1=VALUE1,...]",
+      help: ["create an object; '-object help' for list"],
+      parse: parseObjectOption,
+    },
+    { names: ["display"], argument: "none", help: ["select display backend type"], parse: parseDisplay },
+    {
+      names: ["nographic"],
+      help: ["no display; serial port and monitor on the terminal (Ctrl-a h for help)"],
+      parse: (d) => {
+        d.nographic = true;
+      },
+    },
+    { names: ["vga"], argument: "[std|none]", help: ["select video card type"], parse: parseVga },
+    { names: ["net"], argument: "none", help: ["no default network card (there is none)"], parse: refuseNet },
+    { names: ["nic"], argument: "none", help: ["the same"], parse: refuseNet },
+  ],
+};
+
+function refuseNet(_draft: Draft, value: string, origin: string): void {
+  if (value !== "none") throw new VmError("option/unsupported", `${origin}: network backends are not supported`);
+}

@@ -1,0 +1,134 @@
+/** What the options have said so far, and the pieces that option parsers share. */
+import type { TraceItem } from "../../base/trace.js";
+import type { DriveInterface, DriveOptions } from "../../block/drive-options.js";
+import type { DeviceType } from "../../hw/core/device-type.js";
+import type {
+  AccelConfig,
+  BootConfig,
+  ChardevConfig,
+  CpuConfig,
+  DeviceConfig,
+  GlobalConfig,
+  GuestArch,
+  IcountConfig,
+  MonitorConfig,
+  ObjectConfig,
+  RtcConfig,
+  SmpConfig,
+} from "../../machine/config.js";
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** A request to print something and end with status 0: `-help`, `-version`, `-cpu help`. Not an error. */
+export class PrintAndExit {
+  constructor(readonly text: string) {}
+}
+
+/** A `-serial` or `-monitor` whose port may be absent. */
+export interface CharUse {
+  /** Chardev id, or undefined for "none". */
+  readonly chardev: string | undefined;
+  readonly origin: string;
+}
+
+/** Where option parsers write. */
+export interface Draft {
+  readonly program: string;
+  readonly arch: GuestArch;
+  readonly deviceTypes: readonly DeviceType[];
+  machineProps: Map<string, string>;
+  accels: AccelConfig[];
+  cpu: CpuConfig | undefined;
+  memoryBytes: number | undefined;
+  smp: SmpConfig | undefined;
+  smpOrigin: string;
+  kernel: string | undefined;
+  initrd: string | undefined;
+  append: string | undefined;
+  bios: string | undefined;
+  firmwarePath: string[];
+  /** Drives in order; indexes are chosen once all are known. */
+  drives: { props: Map<string, string>; origin: string }[];
+  snapshot: boolean;
+  devices: DeviceConfig[];
+  objects: ObjectConfig[];
+  chardevs: ChardevConfig[];
+  serials: CharUse[];
+  monitors: (CharUse | MonitorConfig)[];
+  monitorSet: boolean;
+  nographic: boolean;
+  vga: "none" | "std" | undefined;
+  rtc: Mutable<RtcConfig>;
+  icount: IcountConfig | undefined;
+  boot: Mutable<BootConfig>;
+  name: string | undefined;
+  uuid: string | undefined;
+  noReboot: boolean;
+  noShutdown: boolean;
+  startPaused: boolean;
+  noDefaults: boolean;
+  globals: GlobalConfig[];
+  traceItems: TraceItem[];
+  traceFile: string | undefined;
+}
+
+export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly DeviceType[]): Draft {
+  return {
+    program,
+    arch,
+    deviceTypes,
+    machineProps: new Map(),
+    accels: [],
+    cpu: undefined,
+    memoryBytes: undefined,
+    smp: undefined,
+    smpOrigin: "-smp",
+    kernel: undefined,
+    initrd: undefined,
+    append: undefined,
+    bios: undefined,
+    firmwarePath: [],
+    drives: [],
+    snapshot: false,
+    devices: [],
+    objects: [],
+    chardevs: [],
+    serials: [],
+    monitors: [],
+    monitorSet: false,
+    nographic: false,
+    vga: undefined,
+    rtc: { base: "utc", clock: "host" },
+    icount: undefined,
+    boot: { order: "cad", menu: false, strict: false },
+    name: undefined,
+    uuid: undefined,
+    noReboot: false,
+    noShutdown: false,
+    startPaused: false,
+    noDefaults: false,
+    globals: [],
+    traceItems: [],
+    traceFile: undefined,
+  };
+}
+
+/** One option of the command line. */
+export interface OptionSpec {
+  /** Without dashes. */
+  readonly names: readonly string[];
+  /** What `-help` shows for the argument; absent = takes none. */
+  readonly argument?: string;
+  /** Lines of `-help`. */
+  readonly help: readonly string[];
+  /** Reads it into the draft. `origin` is the option as written. @throws VmError | PrintAndExit */
+  readonly parse: (draft: Draft, value: string, origin: string) => void;
+}
+
+/** Options under a heading of `-help`. */
+export interface OptionGroup {
+  readonly heading: string;
+  readonly options: readonly OptionSpec[];
+}
+
+export type { DriveInterface, DriveOptions };

@@ -1,0 +1,368 @@
+/** -machine, -accel, -cpu, -m, -smp, -name, -uuid, -rtc, -global and the like. */
+import { VmError } from "../../base/errors.js";
+import {
+  ACCELERATORS,
+  CPU_FEATURES,
+  CPU_MODELS,
+  MACHINE_TYPES,
+  type MachineProperty,
+  OTHER_MACHINES,
+} from "../../machine/catalog.js";
+import { type Draft, type OptionGroup, PrintAndExit } from "./draft.js";
+import { isHelp, parseSwitch, splitList, toMap, toProperties } from "./grammar.js";
+import { PropReader } from "./reader.js";
+
+const pc = MACHINE_TYPES[0]!;
+
+function machineHelp(): string {
+  const row = (name: string, text: string) => `${name.padEnd(20)} ${text}\n`;
+  let out = "Supported machines are:\n";
+  for (const m of MACHINE_TYPES) {
+    out += row(m.name, `${m.description} (alias of ${m.aliases[0]})`);
+    out += row(m.aliases[0]!, `${m.description} (default)`);
+  }
+  return out;
+}
+
+function machinePropertyHelp(): string {
+  return `${pc.aliases[0]} options:\n${pc.properties.map((p) => `  ${p.name}=<${p.accepts.join("|")}> - ${p.description}\n`).join("")}`;
+}
+
+function findMachineProperty(name: string): MachineProperty | undefined {
+  return pc.properties.find((p) => p.name === name || p.aliases?.includes(name));
+}
+
+function parseMachine(draft: Draft, value: string, origin: string): void {
+  const pairs = splitList(value, "type");
+  for (const { name, value: v } of pairs) {
+    if (name === "type") {
+      if (isHelp(v)) throw new PrintAndExit(machineHelp());
+      if (v === pc.name || pc.aliases.includes(v)) continue;
+      const why = OTHER_MACHINES.includes(v) ? `machine type '${v}' is not supported` : `unsupported machine type '${v}'`;
+      throw new VmError("machine/unknown", `${origin}: ${why}; use -machine help to list supported machines`);
+    }
+    if (isHelp(name)) throw new PrintAndExit(machinePropertyHelp());
+    if (name === "accel") {
+      draft.accels = v.split(":").map((a) => accelConfig(a, new Map(), origin));
+      continue;
+    }
+    const property = findMachineProperty(name);
+    if (!property) throw new VmError("option/unknown", `${origin}: Property 'pc.${name}' not found`);
+    // Switches may be written in any of QEMU's words.
+    const sw = property.accepts.includes(v) ? undefined : parseSwitch(v);
+    const word = sw === undefined ? v : sw ? "on" : "off";
+    if (!property.accepts.includes(word)) {
+      const known = sw !== undefined || ["on", "off", "auto", "split"].includes(word);
+      throw new VmError(
+        known ? "option/unsupported" : "option/invalid",
+        `${origin}: ${name}=${v} is ${known ? "not supported" : "invalid"}: ${property.accepts.join(" or ")}`,
+      );
+    }
+    draft.machineProps.set(property.name, word);
+  }
+}
+
+function accelConfig(name: string, props: ReadonlyMap<string, string>, origin: string) {
+  if (name !== "tcg" && name !== "kvm") throw new VmError("accel/unknown", `${origin}: invalid accelerator ${name}`);
+  return { name, props: toProperties(props) } as const;
+}
+
+function parseAccel(draft: Draft, value: string, origin: string): void {
+  const props = toMap(splitList(value, "accel"));
+  const name = props.get("accel") ?? "";
+  if (isHelp(name))
+    throw new PrintAndExit(
+      `Accelerators supported in this version:\n${ACCELERATORS.filter((a) => a.name === "tcg")
+        .map((a) => `${a.name}\n`)
+        .join("")}`,
+    );
+  const reader = new PropReader(props, origin);
+  reader.text("accel");
+  const kept = new Map<string, string>();
+  if (name === "tcg") {
+    reader.only("thread", ["single"], "is not supported: the vCPUs take turns on one thread");
+    const tb = reader.number("tb-size", 1, 2048);
+    if (tb !== undefined) kept.set("tb-size", String(tb));
+    reader.only("split-wx", ["off"]);
+    reader.end();
+  }
+  draft.accels.push(accelConfig(name, kept, origin));
+}
+
+function cpuHelp(draft: Draft): string {
+  const models = CPU_MODELS.filter((m) => m.arch.includes(draft.arch));
+  let out = "Available CPUs:\n";
+  for (const m of models) out += `x86 ${m.name.padEnd(20)}  ${m.description}\n`;
+  out += "\nRecognized CPUID flags:\n";
+  let line = " ";
+  for (const f of [...CPU_FEATURES].sort()) {
+    if (line.length + f.length + 1 > 75) {
+      out += `${line}\n`;
+      line = " ";
+    }
+    line += ` ${f}`;
+  }
+  return `${out}${line}\n`;
+}
+
+function parseCpu(draft: Draft, value: string, origin: string): void {
+  const [model = "", ...rest] = value.split(",");
+  if (isHelp(model)) throw new PrintAndExit(cpuHelp(draft));
+  if (model === "host") throw new VmError("cpu/unknown", `${origin}: CPU model 'host' requires KVM`);
+  if (!CPU_MODELS.some((m) => m.name === model))
+    throw new VmError("cpu/unknown", `${origin}: unable to find CPU model '${model}'`);
+  const features: { name: string; on: boolean }[] = [];
+  const props = new Map<string, string>();
+  for (const item of rest) {
+    if (item === "") continue;
+    const equals = item.indexOf("=");
+    const sign = item[0] === "+" ? true : item[0] === "-" ? false : undefined;
+    if (sign !== undefined) features.push({ name: canonicalFeature(item.slice(1)), on: sign });
+    else if (equals > 0) {
+      const name = canonicalFeature(item.slice(0, equals));
+      const v = item.slice(equals + 1);
+      const sw = parseSwitch(v);
+      if (CPU_FEATURES.includes(name)) {
+        if (sw === undefined)
+          throw new VmError("option/invalid", `${origin}: Parameter '${name}' expects 'on' or 'off', not '${v}'`);
+        features.push({ name, on: sw });
+      } else props.set(name, v);
+    } else features.push({ name: canonicalFeature(item), on: true });
+  }
+  for (const f of features)
+    if (!CPU_FEATURES.includes(f.name))
+      throw new VmError("cpu/unsupported-feature", `${origin}: Property 'cpu.${f.name}' not found`);
+  const allowed = new Set(["check", "enforce"]);
+  for (const name of props.keys())
+    if (!allowed.has(name)) throw new VmError("option/unsupported", `${origin}: CPU property '${name}' is not supported`);
+  draft.cpu = { model, features, props: toProperties(props) };
+}
+
+/** QEMU takes underscores for dashes and dots. */
+function canonicalFeature(name: string): string {
+  const alias: { readonly [name: string]: string } = {
+    sse4_1: "sse4.1",
+    sse4_2: "sse4.2",
+    "sse4-1": "sse4.1",
+    "sse4-2": "sse4.2",
+    pni: "sse3",
+    xd: "nx",
+    i64: "lm",
+  };
+  const dashed = name.replaceAll("_", "-");
+  return Object.hasOwn(alias, name) ? alias[name]! : Object.hasOwn(alias, dashed) ? alias[dashed]! : dashed;
+}
+
+function parseMemory(draft: Draft, value: string, origin: string): void {
+  const r = new PropReader(toMap(splitList(value, "size")), origin);
+  const size = r.size("size", "M");
+  r.refuse("slots", "maxmem");
+  r.end();
+  if (size === 0) r.fail("option/invalid", "the guest needs memory: size=0");
+  // Rounded up to 8 KiB, as QEMU does.
+  if (size !== undefined) draft.memoryBytes = Math.ceil(size / 8192) * 8192;
+}
+
+function parseSmp(draft: Draft, value: string, origin: string): void {
+  const r = new PropReader(toMap(splitList(value, "cpus")), origin);
+  const n = (name: string) => r.number(name, 1, 4096);
+  let cpus = n("cpus");
+  let maxCpus = n("maxcpus");
+  let sockets = n("sockets");
+  let cores = n("cores");
+  let threads = n("threads");
+  for (const name of ["dies", "clusters"]) r.only(name, ["1"]);
+  r.end();
+  // What is left out follows from the rest: cores first (QEMU 6.2 and later).
+  const wanted = maxCpus ?? cpus;
+  if (wanted === undefined) {
+    sockets ??= 1;
+    cores ??= 1;
+    threads ??= 1;
+  } else if (cores === undefined) {
+    sockets ??= 1;
+    threads ??= 1;
+    cores = Math.floor(wanted / (sockets * threads)) || 1;
+  } else if (sockets === undefined) {
+    threads ??= 1;
+    sockets = Math.floor(wanted / (cores * threads)) || 1;
+  } else threads ??= Math.floor(wanted / (sockets * cores)) || 1;
+  const total = sockets! * cores! * threads!;
+  maxCpus ??= wanted ?? total;
+  cpus ??= maxCpus;
+  if (total !== maxCpus)
+    r.fail(
+      "option/invalid",
+      `Invalid CPU topology: sockets (${sockets}) * cores (${cores}) * threads (${threads}) != maxcpus (${maxCpus})`,
+    );
+  if (cpus > maxCpus) r.fail("option/invalid", `Invalid CPU topology: maxcpus (${maxCpus}) is less than cpus (${cpus})`);
+  if (maxCpus > pc.maxCpus) r.fail("option/invalid", `Invalid SMP CPUs ${maxCpus}: the machine takes at most ${pc.maxCpus}`);
+  if (maxCpus > cpus) r.fail("option/unsupported", `maxcpus=${maxCpus} above cpus=${cpus}: CPU hot-plug is not supported`);
+  draft.smp = { cpus, maxCpus, sockets: sockets!, cores: cores!, threads: threads! };
+  draft.smpOrigin = origin;
+}
+
+function parseName(draft: Draft, value: string, origin: string): void {
+  const r = new PropReader(toMap(splitList(value, "guest")), origin);
+  draft.name = r.text("guest") ?? draft.name;
+  r.refuse("process");
+  // There are no threads to name; both words are true.
+  r.flag("debug-threads");
+  r.end();
+}
+
+function parseUuid(draft: Draft, value: string, origin: string): void {
+  const hex = value.replaceAll("-", "").toLowerCase();
+  if (!/^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i.test(value) || hex.length !== 32)
+    throw new VmError("option/invalid", `${origin}: failed to parse UUID string: wrong format`);
+  draft.uuid = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+function parseRtc(draft: Draft, value: string, origin: string): void {
+  const r = new PropReader(toMap(splitList(value)), origin);
+  const base = r.text("base");
+  if (base === "utc" || base === "localtime") draft.rtc.base = base;
+  else if (base !== undefined) {
+    const m = /^(\d{4})-(\d{1,2})-(\d{1,2})(?:T(\d{1,2}):(\d{1,2}):(\d{1,2}))?$/.exec(base);
+    const startMs = m ? Date.UTC(+m[1]!, +m[2]! - 1, +m[3]!, +(m[4] ?? 0), +(m[5] ?? 0), +(m[6] ?? 0)) : Number.NaN;
+    const back = new Date(startMs);
+    if (!m || Number.isNaN(startMs) || back.getUTCMonth() !== +m[2]! - 1 || back.getUTCDate() !== +m[3]!)
+      r.fail("option/invalid", `invalid datetime '${base}': valid formats are '2006-06-17T16:01:21' and '2006-06-17'`);
+    draft.rtc.base = { startMs };
+  }
+  draft.rtc.clock = r.choice("clock", ["host", "rt", "vm"]) ?? draft.rtc.clock;
+  r.only("driftfix", ["none"]);
+  r.end();
+}
+
+function parseGlobal(draft: Draft, value: string, origin: string): void {
+  const m = /^([^.=,]+)\.([^=,]+)=(.*)$/s.exec(value);
+  if (m) {
+    draft.globals.push({ driver: m[1]!, property: m[2]!, value: m[3]!, origin });
+    return;
+  }
+  const r = new PropReader(toMap(splitList(value)), origin);
+  draft.globals.push({ driver: r.need("driver"), property: r.need("property"), value: r.need("value"), origin });
+  r.end();
+}
+
+export const STANDARD: OptionGroup = {
+  heading: "Standard options",
+  options: [
+    { names: ["h", "help"], help: ["display this help and exit"], parse: () => {} },
+    { names: ["version"], help: ["display version information and exit"], parse: () => {} },
+    {
+      names: ["machine", "M"],
+      argument: "[type=]name[,prop[=value][,...]]",
+      help: ["selects emulated machine ('-machine help' for list)", "property accel=accel1[:accel2[:...]] selects accelerator"],
+      parse: parseMachine,
+    },
+    {
+      names: ["accel"],
+      argument: "[accel=]accelerator[,prop[=value][,...]]",
+      help: ["select accelerator ('-accel help' for list)", "tb-size=n (size of the translation cache in MiB)"],
+      parse: parseAccel,
+    },
+    { names: ["enable-kvm"], help: ["use KVM; refused: not in this version"], parse: (_d, _v, origin) => refuseKvm(origin) },
+    { names: ["cpu"], argument: "model[,+feature][,-feature]", help: ["select CPU ('-cpu help' for list)"], parse: parseCpu },
+    {
+      names: ["smp"],
+      argument: "[[cpus=]n][,maxcpus=maxcpus][,sockets=sockets][,cores=cores][,threads=threads]",
+      help: ["set the number of virtual CPUs and their topology"],
+      parse: parseSmp,
+    },
+    {
+      names: ["m"],
+      argument: "[size=]megs",
+      help: ["configure guest RAM; suffixes M or G; default 128 MiB"],
+      parse: parseMemory,
+    },
+    {
+      names: ["boot"],
+      argument: "[order=drives][,once=drives][,menu=on|off][,strict=on|off][,splash-time=ms][,reboot-timeout=ms]",
+      help: ["'drives': floppy (a), hard disk (c), CD-ROM (d), network (n)"],
+      parse: parseBoot,
+    },
+    { names: ["name"], argument: "string1[,debug-threads=on|off]", help: ["set the name of the guest"], parse: parseName },
+    { names: ["uuid"], argument: "%08x-%04x-%04x-%04x-%012x", help: ["specify machine UUID"], parse: parseUuid },
+    {
+      names: ["rtc"],
+      argument: "[base=utc|localtime|<datetime>][,clock=host|rt|vm]",
+      help: ["set the RTC base and clock"],
+      parse: parseRtc,
+    },
+    {
+      names: ["global"],
+      argument: "driver.property=value",
+      help: ["set a global default for a driver property"],
+      parse: parseGlobal,
+    },
+    {
+      names: ["nodefaults"],
+      help: ["don't create default devices"],
+      parse: (d) => {
+        d.noDefaults = true;
+      },
+    },
+    { names: ["no-user-config"], help: ["don't read user configuration (there is none)"], parse: () => {} },
+    { names: ["no-acpi"], help: ["disable ACPI"], parse: (d) => void d.machineProps.set("acpi", "off") },
+    { names: ["no-hpet"], help: ["disable HPET"], parse: (d) => void d.machineProps.set("hpet", "off") },
+    {
+      names: ["no-fd-bootchk"],
+      help: ["disable boot signature checking for floppy disks"],
+      parse: (d) => void d.machineProps.set("fd-bootchk", "off"),
+    },
+    {
+      names: ["no-reboot"],
+      help: ["exit instead of rebooting"],
+      parse: (d) => {
+        d.noReboot = true;
+      },
+    },
+    {
+      names: ["no-shutdown"],
+      help: ["stop before shutdown"],
+      parse: (d) => {
+        d.noShutdown = true;
+      },
+    },
+    {
+      names: ["S"],
+      help: ["freeze CPU at startup (use 'c' to start execution)"],
+      parse: (d) => {
+        d.startPaused = true;
+      },
+    },
+  ],
+};
+
+/** @throws always */
+function refuseKvm(origin: string): never {
+  throw new VmError("accel/unavailable", `${origin}: accelerator kvm is not in this version; use -accel tcg`);
+}
+
+function parseBoot(draft: Draft, value: string, origin: string): void {
+  const r = new PropReader(toMap(splitList(value, "order")), origin);
+  const letters = (name: string): string | undefined => {
+    const v = r.text(name);
+    if (v === undefined) return undefined;
+    for (const [i, c] of [...v].entries()) {
+      if (c < "a" || c > "p") r.fail("option/invalid", `Invalid boot device '${c}' for '${name}'`);
+      if (v.indexOf(c) !== i) r.fail("option/invalid", `Boot device '${c}' was given twice`);
+    }
+    return v;
+  };
+  draft.boot.order = letters("order") ?? draft.boot.order;
+  draft.boot.once = letters("once") ?? draft.boot.once;
+  draft.boot.menu = r.flag("menu", draft.boot.menu);
+  draft.boot.strict = r.flag("strict", draft.boot.strict);
+  draft.boot.splashTimeMs = r.number("splash-time", 0, 0xffff) ?? draft.boot.splashTimeMs;
+  const timeout = r.text("reboot-timeout");
+  if (timeout !== undefined) {
+    const n = /^-?\d+$/.test(timeout) ? Number(timeout) : Number.NaN;
+    if (!(n >= -1 && n <= 0xffff)) r.fail("option/invalid", `reboot-timeout=${timeout}: -1 to 65535 expected`);
+    draft.boot.rebootTimeoutMs = n < 0 ? undefined : n;
+  }
+  r.refuse("splash");
+  r.end();
+}

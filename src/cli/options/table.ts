@@ -1,0 +1,30 @@
+/** The option table: parser, `-help` and the coverage page derive from it. */
+import { BLOCK, BOOT } from "./boot-and-block.js";
+import { CHARACTERS } from "./characters.js";
+import { DEBUG } from "./debug.js";
+import { DEVICES } from "./devices.js";
+import type { OptionGroup, OptionSpec } from "./draft.js";
+import { STANDARD } from "./standard.js";
+
+export const OPTION_GROUPS: readonly OptionGroup[] = [STANDARD, BLOCK, DEVICES, CHARACTERS, BOOT, DEBUG];
+
+const byName = new Map<string, OptionSpec>(
+  OPTION_GROUPS.flatMap((g) => g.options.flatMap((o) => o.names.map((n) => [n, o] as const))),
+);
+
+export function findOption(name: string): OptionSpec | undefined {
+  return byName.get(name);
+}
+
+/** Options of QEMU 7.2 that are refused by name rather than called unknown. */
+export const UNSUPPORTED_OPTIONS: ReadonlySet<string> = new Set(
+  (
+    "acpitable action add-fd alt-grab async-teardown audio audio-help audiodev balloon blockdev bt chroot compat cpu-pm " +
+    "ctrl-grab curses daemonize debugcon dfilter dtb dump-vmstate enable-fips enable-sync-profile fsdev full-screen fw_cfg gdb " +
+    "g hax incoming iscsi jitdump k loadvm mem-path mem-prealloc msg mtdblock netdev no-kvm no-quit numa nouserconfig old-param " +
+    "only-migratable option-rom overcommit perfmap pflash pidfile plugin portrait preconfig prom-env qmp qmp-pretty readconfig " +
+    "rotate runas s sandbox sd sdl seed semihosting semihosting-config set shim singlestep smbios spice tb-size tdf tpmdev trace " +
+    "usb usbdevice virtfs virtioserial vnc watchdog watchdog-action win2k-hack writeconfig xen-attach xen-domid " +
+    "xen-domid-restrict"
+  ).split(" "),
+);

@@ -1,0 +1,110 @@
+/**
+ * What a user can name: machine types with their properties, accelerators, CPU models, displays. Option parser, `help`
+ * values and coverage pages derive from these tables.
+ */
+import type { GuestArch } from "./config.js";
+
+/** A machine property. `accepts`: the values that can be honoured, the first being the default; others are refused. */
+export interface MachineProperty {
+  readonly name: string;
+  readonly aliases?: readonly string[];
+  readonly accepts: readonly string[];
+  readonly description: string;
+}
+
+export interface MachineType {
+  readonly name: "pc";
+  readonly aliases: readonly string[];
+  readonly description: string;
+  readonly maxCpus: number;
+  readonly properties: readonly MachineProperty[];
+}
+
+const ON_OFF = ["on", "off"] as const;
+const PC_PROPERTIES: readonly MachineProperty[] = [
+  { name: "acpi", accepts: [...ON_OFF, "auto"], description: "ACPI tables and power management" },
+  { name: "hpet", accepts: ON_OFF, description: "high precision event timer" },
+  { name: "pit", accepts: ["on"], description: "8254 interval timer" },
+  { name: "sata", accepts: ["off", "on"], description: "accepted as QEMU does; the pc machine has no SATA" },
+  { name: "i8042", accepts: ON_OFF, description: "PS/2 keyboard and mouse controller" },
+  { name: "fd-bootchk", accepts: ON_OFF, description: "BIOS checks the signature of a floppy's boot sector" },
+  { name: "graphics", accepts: ON_OFF, description: "off: the firmware uses the serial console too" },
+  { name: "smm", accepts: ["auto", "off"], description: "system management mode; auto is off under this machine's firmware" },
+  { name: "usb", accepts: ["off"], description: "USB controller" },
+  { name: "vmport", accepts: ["auto", "off"], description: "VMware port; auto is off" },
+  {
+    name: "kernel-irqchip",
+    aliases: ["kernel_irqchip"],
+    accepts: ["off"],
+    description: "interrupt controllers in the host's kernel",
+  },
+  {
+    name: "dump-guest-core",
+    accepts: ["off", "on"],
+    description: "guest RAM in the host's core dumps; JavaScript hosts write none",
+  },
+  { name: "mem-merge", accepts: ["off"], description: "merging of equal pages by the host" },
+  { name: "suppress-vmdesc", accepts: ["off"], description: "leaves the description out of migration streams" },
+];
+
+export const MACHINE_TYPES: readonly MachineType[] = [
+  {
+    name: "pc",
+    aliases: ["pc-i440fx-7.2"],
+    description: "Standard PC (i440FX + PIIX, 1996)",
+    maxCpus: 255,
+    properties: PC_PROPERTIES,
+  },
+];
+
+/** Machines of QEMU that a user may well name and that are not there. */
+export const OTHER_MACHINES = ["q35", "microvm", "isapc", "none", "xenfv", "xenpv"];
+
+export const ACCELERATORS = [
+  { name: "tcg", description: "translation of guest code to WebAssembly" },
+  { name: "kvm", description: "not in this version" },
+] as const;
+
+export interface CpuModelName {
+  readonly name: string;
+  readonly description: string;
+  readonly arch: readonly GuestArch[];
+}
+
+const BOTH: readonly GuestArch[] = ["x86_64", "i386"];
+/** CPU models, in QEMU's words and order; what each has is in `target/x86`. */
+export const CPU_MODELS: readonly CpuModelName[] = [
+  { name: "486", description: "Intel 80486", arch: BOTH },
+  { name: "Nehalem", description: "Intel Core i7 9xx (Nehalem Class Core i7)", arch: BOTH },
+  { name: "max", description: "Enables all features supported by the accelerator", arch: BOTH },
+  { name: "pentium3", description: "Intel Pentium III", arch: BOTH },
+  { name: "qemu32", description: "QEMU Virtual CPU version 2.5+, 32 bits", arch: BOTH },
+  { name: "qemu64", description: "QEMU Virtual CPU version 2.5+", arch: BOTH },
+];
+
+/** Features a user can name with `+` and `-`, in CPUID's words. */
+export const CPU_FEATURES = (
+  "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 ss ht " +
+  "pni sse3 pclmulqdq monitor ssse3 cx16 pcid sse4.1 sse4.2 x2apic movbe popcnt tsc-deadline aes xsave rdrand hypervisor " +
+  "fsgsbase tsc-adjust bmi1 smep bmi2 erms invpcid rdseed adx smap clflushopt umip " +
+  "syscall nx fxsr-opt pdpe1gb rdtscp lm lahf-lm cmp-legacy svm abm sse4a 3dnowprefetch"
+).split(" ");
+
+export const VGA_TYPES = [
+  { name: "none", description: "no graphic card" },
+  { name: "std", description: "standard VGA with Bochs VBE (default)" },
+] as const;
+
+/** What a `-chardev` can be. */
+export const CHARDEV_BACKENDS = ["null", "ringbuf", "memory", "stdio", "file", "pipe", "socket"] as const;
+
+/** Items of `-d`. */
+export const TRACE_ITEMS = [
+  { name: "in_asm", description: "show guest assembly code for each translated block" },
+  { name: "op", description: "show IR for each translated block" },
+  { name: "out_wasm", description: "show generated WebAssembly for each compiled region" },
+  { name: "int", description: "show interrupts and exceptions in short format" },
+  { name: "cpu_reset", description: "show CPU state before CPU resets" },
+  { name: "guest_errors", description: "log when the guest does something invalid" },
+  { name: "unimp", description: "log unimplemented functionality" },
+] as const;
