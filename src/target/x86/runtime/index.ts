@@ -3,3 +3,8 @@
  */
 export { setEnv } from "./env";
 export * from "./mmu";
+export * from "./eflags";
+export * from "./hflags";
+export * from "./segments";
+export * from "./code";
+export { raise } from "./env";
