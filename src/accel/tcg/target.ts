@@ -36,15 +36,16 @@ export interface EnvLayout {
 }
 
 /** Why a block ends, for region growth. */
-export interface BlockEnd {
-  /** Static successors (program counters): [taken or only, fall-through]. NaN = none. */
-  readonly kind: "jump" | "branch" | "call" | "indirect" | "return" | "system" | "split";
-}
+export type BlockEnd = "jump" | "branch" | "call" | "indirect" | "return" | "system" | "split";
 
-/** Reads guest code bytes at the program counter's address space. @throws the run loop's unwind for a fetch fault */
+/** Guest code bytes of the block being translated. */
 export interface CodeSource {
-  /** Byte at linear address (as low and high halves). */
+  /** Byte at an offset from the block's start. @throws the run loop's unwind for a fetch fault */
   byte(offset: number): number;
+  /** Whether at least one byte at `offset` lies in the block's first page. */
+  fits(offset: number): boolean;
+  /** Set when a byte beyond the first page was asked for while the block already had instructions. */
+  crossed: boolean;
 }
 
 /** What one translated basic block is. */
@@ -55,15 +56,15 @@ export interface TranslatedBlock {
   size: number;
   /** Whether tier 1 can compile it: no `call`, no special state. */
   simple: boolean;
-  end: BlockEnd["kind"];
+  end: BlockEnd;
 }
 
 /** A guest CPU's front end. */
 export interface FrontEnd {
   /**
    * Translates one basic block.
-   * @param pc program counter (two 32-bit halves)
+   * @param pcLo program counter's low half; pcHi its high half
    * @param maxInsns 1 for single stepping
    */
-  translate(b: IrBuilder, code: CodeSource, pcLo: number, pcHi: number, flags: number, maxInsns: number): TranslatedBlock;
+  translate(b: IrBuilder, code: CodeSource, pcLo: number, pcHi: number, flags: number, maxInsns: number, entryCc?: number): TranslatedBlock;
 }

@@ -1,6 +1,6 @@
 /** The x86 instruction decoder: prefixes, opcode maps, ModRM, SIB, displacement, immediates (Intel SDM vol 2 ch. 2). */
 import { HF_CS32, HF_CS64 } from "./layout.js";
-import { D64, F64, Insn, NO64, ONLY64 } from "./insn.js";
+import { D64, F64, type Insn } from "./insn.js";
 import { hasModrm, lookup } from "./opcodes.js";
 
 /** Gives code bytes by offset from the block's start. */
@@ -122,17 +122,13 @@ export function decode(i: Insn, src: Bytes, offset: number, hflags: number): Dec
       }
     }
   }
-  const row = lookup(map, b, i.rep, i.prefix66, modrm);
+  const row = lookup(map, b, i.rep, i.prefix66, modrm, long);
   if (!row) {
     i.length = p - start;
     return i.length > 15 ? "too-long" : "undefined";
   }
   i.row = row;
   const f = row.flags;
-  if ((long && f & NO64) || (!long && f & ONLY64)) {
-    i.length = p - start;
-    return "undefined";
-  }
   if (long) {
     if (f & F64) i.opsize = 3;
     else if (f & D64 && i.opsize === 2) i.opsize = 3;

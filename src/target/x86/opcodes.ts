@@ -4,7 +4,7 @@
  * for one whole ModRM byte; a range of eight register opcodes is "50+r".
  */
 import type { Emit, Row } from "./insn.js";
-import { MEM, REG } from "./insn.js";
+import { MEM, NO64, ONLY64, REG } from "./insn.js";
 
 const MODRM_LETTERS = new Set(["E", "G", "M", "S", "C", "D", "P", "Q", "V", "W", "U", "N", "R"]);
 
@@ -80,18 +80,17 @@ export function hasModrm(map: number, opcode: number): boolean {
 }
 
 /** The row for an opcode, or undefined (#UD). `rep` is 0, 0xf2 or 0xf3; mandatory F2/F3 win over 66. */
-export function lookup(map: number, opcode: number, rep: number, p66: boolean, modrm: number): Row | undefined {
+export function lookup(map: number, opcode: number, rep: number, p66: boolean, modrm: number, long: boolean): Row | undefined {
   const list = table[(map << 8) | opcode]!;
   const prefix = rep || (p66 ? 0x66 : 0);
-  let fallback: Row | undefined;
+  const not = long ? NO64 : ONLY64;
   for (const c of list) {
     if (c.modrm >= 0 && c.modrm !== modrm) continue;
     if (c.reg >= 0 && c.reg !== ((modrm >> 3) & 7)) continue;
     if (c.row.flags & MEM && modrm >= 0xc0) continue;
     if (c.row.flags & REG && modrm < 0xc0) continue;
+    if (c.row.flags & not) continue;
     if (c.prefix === -1 || c.prefix === prefix) return c.row;
-    // F2/F3 with a 66 row: REP before 66 0F is ignored only where the SDM has no F2/F3 row; then it is #UD for SSE rows.
-    if (rep && p66 && c.prefix === 0x66) fallback ??= undefined;
   }
-  return fallback;
+  return undefined;
 }

@@ -366,11 +366,12 @@ function storeVia(e: usize, linear: u64, value: u64, size: u32): void {
     return;
   }
   const h = <usize>(load<u32>(e + TLB_HOST) + (<u32>linear & 0xfff));
-  hostStore(h, value, size);
+  // Before the store: the host may restart the instruction when it overwrites the block it is part of.
   if ((tag & TAG_CODE) != 0) codeStored(e, h, 1 << size);
+  hostStore(h, value, size);
 }
 
-/** A store into a page with translated code was done. */
+/** A store into a page with translated code is about to be done. */
 function codeStored(e: usize, h: usize, bytes: u32): void {
   codeWrite(<u32>h, bytes);
   if (load<u8>(CODE_PAGES + (h >> 12)) == 0) store<u64>(e + TLB_WRITE, load<u64>(e + TLB_WRITE) & ~(<u64>TAG_CODE));

@@ -1,0 +1,34 @@
+/** IR as text: one record a line, for `-d op` and golden tests. */
+import { OPS } from "./ops.js";
+
+interface Places {
+  readonly temps: number;
+  readonly vtemps: number;
+}
+
+function slot(offset: number, L: Places): string {
+  if (offset >= L.temps) return `t${(offset - L.temps) / 8}`;
+  return `[${offset.toString(16)}]`;
+}
+
+export function printIr(words: Int32Array, length: number, L: Places): string {
+  const out: string[] = [];
+  for (let i = 0; i < length; i++) {
+    const w0 = words[i * 4]!;
+    const w1 = words[i * 4 + 1]!;
+    const lo = words[i * 4 + 2]!;
+    const hi = words[i * 4 + 3]!;
+    const op = OPS[w0 & 0xffff];
+    if (!op) {
+      out.push(`${i}: ?${w0 & 0xffff}`);
+      continue;
+    }
+    const parts: string[] = [];
+    if (op.result !== "none") parts.push(slot(w0 >>> 16, L));
+    const offsets = { a: w1 & 0xffff, b: w1 >>> 16, c: lo & 0xffff };
+    for (const x of op.inputs) parts.push(slot(offsets[x.which], L));
+    if (lo || hi) parts.push(hi === lo >> 31 ? `#${lo}` : `#${hi.toString(16)}:${(lo >>> 0).toString(16)}`);
+    out.push(`${String(i).padStart(4)} ${op.name} ${parts.join(", ")}`.trimEnd());
+  }
+  return out.join("\n");
+}

@@ -1,0 +1,6 @@
+/** All opcode tables. */
+import "./alu.js";
+import "./bits.js";
+import "./control.js";
+import "./move.js";
+import "./system.js";
