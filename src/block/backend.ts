@@ -12,6 +12,8 @@ export interface BlockBackend {
   flush(): Promise<void>;
   /** Zeroes or discards where the format can; default is to write zeroes. */
   discard?(offsetBytes: number, sizeBytes: number): Promise<void>;
+  /** Makes the bytes read as zeroes, where the format can do that without writing them; devices write zeroes otherwise. */
+  writeZeroes?(offsetBytes: number, sizeBytes: number): Promise<void>;
   close(): Promise<void>;
 }
 
