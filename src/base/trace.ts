@@ -11,6 +11,10 @@ export class Trace {
     this.enabled.add(item);
   }
 
+  disable(item: TraceItem): void {
+    this.enabled.delete(item);
+  }
+
   on(item: TraceItem): boolean {
     return this.enabled.has(item);
   }

@@ -16,6 +16,8 @@ export interface Host {
   readBuiltIn(path: string): Promise<Uint8Array>;
   /** Fills with bytes fit for keys. */
   randomBytes(out: Uint8Array): void;
+  /** One line to whoever runs the process: stderr, the console. */
+  note(line: string): void;
   /** Minutes that local time is ahead of UTC at a moment, for `-rtc base=localtime`. */
   localOffsetMinutes(wallMs: number): number;
   /**

@@ -10,7 +10,7 @@
  * - A request (reset, shutdown, ...) is reported through `onRequest`, synchronously, after the vCPUs have left guest code
  *   and before they enter it again; the callee may call `reset()` or `stop()` right there. Requests from `reset()` itself
  *   do not occur. After `shutdown` the callee always calls `stop()` or `dispose()`.
- * - `dispose` may be called in any state, once.
+ * - `stop` may be called in any state; so may `dispose`, once.
  */
 import type { Trace } from "../base/trace.js";
 import type { Drive } from "../block/backend.js";

@@ -4,17 +4,7 @@
  */
 import type { Drive } from "../block/backend.js";
 import type { Board, BoardInspection } from "../machine/board.js";
-
-/** QEMU's run states, as far as this machine knows them. */
-export type RunState =
-  | "prelaunch"
-  | "running"
-  | "paused"
-  | "shutdown"
-  | "suspended"
-  | "io-error"
-  | "guest-panicked"
-  | "internal-error";
+import type { RunState } from "../machine/events.js";
 
 /** A character backend in `info chardev`. */
 export interface ChardevSummary {

@@ -116,17 +116,17 @@ function readSocket(r: PropReader): ChardevBackendConfig {
  * A short form (`stdio`, `mon:stdio`, `file:log`, `unix:/tmp/s,server,nowait`, `chardev:ID`, `none`): adds the chardev it
  * stands for under `id`. @returns the chardev to use, undefined for "none"
  */
-export function shortForm(draft: Draft, text: string, id: string, origin: string, muxDefault = false): string | undefined {
+export function shortForm(draft: Draft, text: string, id: string, origin: string): string | undefined {
   if (text === "none") return undefined;
   const reference = /^chardev:(.*)$/s.exec(text);
   if (reference) return reference[1]!;
   const mux = text.startsWith("mon:");
   const spec = mux ? text.slice(4) : text;
-  addChardev(draft, { id, mux: mux || muxDefault, origin, ...shortBackend(spec, origin) });
+  addChardev(draft, { id, mux, origin, ...shortBackend(spec, mux, origin) });
   return id;
 }
 
-function shortBackend(spec: string, origin: string): ChardevBackendConfig {
+function shortBackend(spec: string, mux: boolean, origin: string): ChardevBackendConfig {
   const colon = spec.indexOf(":");
   const kind = colon < 0 ? spec : spec.slice(0, colon);
   const rest = colon < 0 ? "" : spec.slice(colon + 1);
@@ -135,7 +135,8 @@ function shortBackend(spec: string, origin: string): ChardevBackendConfig {
   };
   if (colon < 0) {
     if (kind === "null") return { backend: "null" };
-    if (kind === "stdio") return { backend: "stdio", signal: false };
+    // Under a mux Ctrl-C is the guest's; Ctrl-a x ends the emulator.
+    if (kind === "stdio") return { backend: "stdio", signal: !mux };
   }
   switch (kind) {
     case "file":

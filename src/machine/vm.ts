@@ -1,0 +1,377 @@
+/**
+ * The machine as its owner sees it: a board, its backends, run states and policy (what a guest's reset, power-off, panic
+ * or disk error leads to). The command line, the monitors and the API all use this class.
+ *
+ * Source of the policy: QEMU 7.2, `-no-reboot`, `-no-shutdown`, run states of QAPI.
+ */
+import { VmError } from "../base/errors.js";
+import { Trace, type TraceItem } from "../base/trace.js";
+import type { Chardev } from "../host/chardev.js";
+import type { Host } from "../host/host.js";
+import { chooseAccelerator } from "./accelerator.js";
+import { Backends } from "./backends.js";
+import type { Board, BoardInspection, BoardRequest, CreateBoard } from "./board.js";
+import { TRACE_ITEMS } from "./catalog.js";
+import type { MachineConfig } from "./config.js";
+import { EventQueue, type MachineEvent, type RunState } from "./events.js";
+import { readFirmware, readWhole } from "./images.js";
+import type { StreamChardev } from "./memory-chardevs.js";
+import { waitForText } from "./wait-for-text.js";
+
+/** What a machine is put together from; `index.ts` and tests give it. */
+export interface MachineEnvironment {
+  readonly host: Host;
+  readonly createBoard: CreateBoard;
+  /** Puts a human monitor on a chardev. */
+  readonly openMonitor: (machine: Machine, chardev: Chardev) => void;
+}
+
+/** How a machine ended. `status` is the exit status of the process on the command line. */
+export interface MachineEnd {
+  readonly reason: "guest-shutdown" | "guest-reset" | "guest-panicked" | "guest-exit" | "quit" | "internal-error";
+  readonly status: number;
+}
+
+/** Both directions of a character device. */
+export interface ByteStreams {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array | string>;
+}
+
+/** A running machine. `await using` quits it. */
+export class Machine implements AsyncDisposable {
+  private board!: Board;
+  private state: RunState = "prelaunch";
+  private readonly queue = new EventQueue<MachineEvent>();
+  private resolveEnd!: (end: MachineEnd) => void;
+  private ending = false;
+  private stopping: Promise<void> | undefined;
+  readonly trace = new Trace();
+  /** Resolves, once, when the machine has ended and everything is flushed and closed. */
+  readonly ended: Promise<MachineEnd>;
+
+  private constructor(
+    readonly config: MachineConfig,
+    private readonly host: Host,
+    private readonly backends: Backends,
+  ) {
+    this.ended = new Promise((resolve) => {
+      this.resolveEnd = resolve;
+    });
+  }
+
+  /**
+   * Builds a machine; it does not run yet.
+   * @throws VmError for everything the user may have got wrong; then nothing stays open
+   */
+  static async create(config: MachineConfig, environment: MachineEnvironment, signal?: AbortSignal): Promise<Machine> {
+    signal?.throwIfAborted();
+    const { host } = environment;
+    const { notes } = chooseAccelerator(config.accel);
+    for (const note of notes) host.note(note);
+    let machine: Machine | undefined;
+    const backends = await Backends.open(
+      config,
+      host,
+      {
+        quit: () => machine?.quit(),
+        flushDisks: () => void backends.flush().catch((e) => host.note(String(e instanceof Error ? e.message : e))),
+        nowMs: () => host.clock.monotonicNs() / 1e6,
+      },
+      signal,
+    );
+    try {
+      const m = new Machine(config, host, backends);
+      machine = m;
+      m.trace.sink = (line) => (backends.traceLog ? backends.traceLog.line(line) : host.note(line));
+      for (const item of config.trace.items) m.trace.enable(item);
+      m.board = await environment.createBoard(config, {
+        host,
+        trace: m.trace,
+        chardev: (id) => backends.chardev(id),
+        drive: (id) => backends.drive(id),
+        readFile: (option, path, limit) => readWhole(host.files, option, path, limit),
+        readFirmware: (option, name) => readFirmware(host, config.firmwarePath, option, name),
+      });
+      m.board.onRequest = (request) => m.handle(request);
+      for (const d of m.board.drives())
+        d.onIoError = (error, write) =>
+          m.handle({ kind: "io-error", drive: d.id, write, message: error instanceof Error ? error.message : String(error) });
+      for (const mon of config.monitors) environment.openMonitor(m, backends.chardev(mon.chardev));
+      return m;
+    } catch (e) {
+      await machine?.board?.dispose();
+      await backends.close();
+      throw e;
+    }
+  }
+
+  get name(): string | undefined {
+    return this.config.name;
+  }
+
+  get uuid(): string {
+    return this.config.uuid ?? "00000000-0000-0000-0000-000000000000";
+  }
+
+  get accelerator(): string {
+    return this.board.accelerator;
+  }
+
+  get runState(): RunState {
+    return this.state;
+  }
+
+  /** A look inside, for monitors, debuggers and tests. */
+  get inspect(): BoardInspection {
+    return this.board;
+  }
+
+  // --- run control ---
+
+  /** Lets the guest run. @throws VmError "closed"; "machine/invalid" after a power-off, until `reset` */
+  run(): void {
+    this.checkOpen();
+    if (this.state === "running") return;
+    if (this.state === "shutdown" || this.state === "internal-error" || this.state === "guest-panicked")
+      throw new VmError("machine/invalid", "Resetting the Virtual Machine is required");
+    if (this.state === "suspended") return;
+    const wasIoError = this.state === "io-error";
+    this.state = "running";
+    this.emit({ type: "resume" });
+    this.board.start();
+    if (wasIoError) for (const d of this.board.drives()) d.onRetry?.();
+  }
+
+  /** The monitor's word for `run`. */
+  cont(): void {
+    this.run();
+  }
+
+  /** Resolves when the guest stands still and no disk request is under way. */
+  async pause(): Promise<void> {
+    this.checkOpen();
+    if (this.state === "running" || this.state === "suspended") await this.stopAs("paused");
+  }
+
+  stop(): Promise<void> {
+    return this.pause();
+  }
+
+  /** Presses the reset button. A guest that has powered off stays stopped until `run`. */
+  reset(): void {
+    this.checkOpen();
+    this.resetBoard(false, "host-reset");
+  }
+
+  /** Presses the power button (ACPI). */
+  powerdown(): void {
+    this.checkOpen();
+    this.emit({ type: "powerdown" });
+    this.board.powerdown();
+  }
+
+  wakeup(): void {
+    this.checkOpen();
+    if (this.state !== "suspended") throw new VmError("machine/invalid", "Unable to wake up: guest is not in suspended state");
+    this.board.wakeup();
+    this.emit({ type: "wakeup" });
+    this.state = "running";
+    this.board.start();
+  }
+
+  nmi(): void {
+    this.checkOpen();
+    this.board.nmi();
+  }
+
+  sendKeys(names: readonly string[], holdMs: number): void {
+    this.checkOpen();
+    this.board.sendKeys(names, holdMs);
+  }
+
+  /** Ends the machine: flushes and closes everything. `ended` resolves. */
+  quit(status = 0): void {
+    if (this.ending) return;
+    this.emit({ type: "shutdown", guest: false, reason: "host-qmp-quit" });
+    this.end({ reason: "quit", status });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.quit();
+    await this.ended;
+  }
+
+  // --- looking and listening ---
+
+  /** What happens from now on. The iterator ends with the machine or the signal. */
+  events(signal?: AbortSignal): AsyncIterableIterator<MachineEvent> {
+    return this.queue.iterate(signal);
+  }
+
+  /** Streams of a chardev with the stream backend. @throws VmError "chardev/unknown" */
+  chardev(id: string): ByteStreams {
+    return this.streamChardev(id);
+  }
+
+  /** Streams of COM1 (0) to COM4 (3). @throws VmError "chardev/unknown" when the port has no stream backend */
+  serial(port = 0): ByteStreams {
+    return this.streamChardev(this.serialId(port));
+  }
+
+  /**
+   * Resolves with all output of a serial port from now on once it holds `text`. The streams are not consumed.
+   * @throws VmError "aborted" | "closed" (the machine ended first)
+   */
+  waitForSerial(text: string | RegExp, options: { readonly signal?: AbortSignal; readonly port?: number } = {}): Promise<string> {
+    return waitForText(this.streamChardev(this.serialId(options.port ?? 0)), text, this.ended, options.signal);
+  }
+
+  private serialId(port: number): string {
+    const id = this.config.serials[port]?.chardev;
+    if (id === undefined) throw new VmError("chardev/unknown", `serial port ${port} is not there`);
+    return id;
+  }
+
+  private streamChardev(id: string): StreamChardev {
+    const stream = this.backends.stream(id);
+    if (!stream) throw new VmError("chardev/unknown", `chardev '${id}' is not a stream`);
+    return stream;
+  }
+
+  blocks() {
+    return this.backends.drives().map(({ state, options }) => ({
+      drive: state,
+      file: options.file ?? "",
+      cache: options.cache,
+      trayOpen: state.trayOpen,
+    }));
+  }
+
+  chardevs() {
+    return this.backends.chardevSummaries();
+  }
+
+  ringbuf(id: string) {
+    return this.backends.ringbuf(id);
+  }
+
+  eject(device: string, force: boolean): Promise<void> {
+    return this.backends.eject(device, force);
+  }
+
+  change(device: string, file: string, readOnly: "retain" | "read-only" | "read-write"): Promise<void> {
+    return this.backends.change(device, file, readOnly);
+  }
+
+  async writeFile(path: string, data: Uint8Array): Promise<void> {
+    const file = await this.host.files.open(path, { readOnly: false, lock: false, create: true });
+    try {
+      await file.write(0, data);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Sets the trace items to these. @throws VmError "option/invalid" */
+  setTrace(items: readonly string[]): void {
+    const unknown = items.find((i) => !TRACE_ITEMS.some((t) => t.name === i));
+    if (unknown !== undefined) throw new VmError("option/invalid", `unknown log item '${unknown}'`);
+    for (const t of TRACE_ITEMS) {
+      if (items.includes(t.name)) this.trace.enable(t.name as TraceItem);
+      else this.trace.disable(t.name as TraceItem);
+    }
+  }
+
+  // --- policy ---
+
+  private handle(request: BoardRequest): void {
+    if (this.ending) return;
+    switch (request.kind) {
+      case "reset":
+        if (this.config.noReboot) this.shutdown("guest-reset", request.reason);
+        else this.resetBoard(true, request.reason);
+        return;
+      case "shutdown":
+        this.shutdown("guest-shutdown", request.reason);
+        return;
+      case "exit":
+        this.emit({ type: "shutdown", guest: true, reason: "guest-exit" });
+        this.end({ reason: "guest-exit", status: request.status });
+        return;
+      case "suspend":
+        this.emit({ type: "suspend" });
+        void this.stopAs("suspended");
+        return;
+      case "panic":
+        this.emit({ type: "guest-panicked", action: request.action });
+        if (request.action === "panicked") this.shutdown("guest-panicked", "guest-panic");
+        return;
+      case "io-error":
+        this.emit({ type: "io-error", drive: request.drive, write: request.write, message: request.message });
+        void this.stopAs("io-error");
+        return;
+      case "internal-error":
+        this.emit({ type: "internal-error", message: request.message });
+        this.host.note(`internal error: ${request.message}`);
+        this.end({ reason: "internal-error", status: 1 });
+        return;
+    }
+  }
+
+  private resetBoard(guest: boolean, reason: string): void {
+    this.board.reset();
+    this.emit({ type: "reset", guest, reason });
+    if (this.state === "shutdown" || this.state === "guest-panicked" || this.state === "internal-error") this.state = "paused";
+    else if (this.state === "suspended") {
+      this.state = "running";
+      this.board.start();
+    }
+  }
+
+  private shutdown(reason: MachineEnd["reason"], detail: string): void {
+    this.emit({ type: "shutdown", guest: true, reason: detail });
+    if (this.config.noShutdown) void this.stopAs(reason === "guest-panicked" ? "guest-panicked" : "shutdown");
+    else this.end({ reason, status: 0 });
+  }
+
+  /** Stops the board; the state is the new one at once. */
+  private stopAs(state: RunState): Promise<void> {
+    const wasRunning = this.state === "running";
+    this.state = state;
+    if (wasRunning) this.emit({ type: "stop" });
+    this.stopping = this.board.stop();
+    return this.stopping;
+  }
+
+  private end(end: MachineEnd): void {
+    if (this.ending) return;
+    this.ending = true;
+    void this.close().then(
+      () => this.resolveEnd(end),
+      (e) => {
+        this.host.note(e instanceof Error ? e.message : String(e));
+        this.resolveEnd({ ...end, status: end.status || 1 });
+      },
+    );
+  }
+
+  private async close(): Promise<void> {
+    this.state = "shutdown";
+    try {
+      await this.board.stop();
+      await this.board.dispose();
+    } finally {
+      await this.backends.close();
+      this.queue.close();
+    }
+  }
+
+  private checkOpen(): void {
+    if (this.ending) throw new VmError("closed", "the machine has ended");
+  }
+
+  private emit(event: MachineEvent): void {
+    this.queue.emit(event);
+  }
+}
