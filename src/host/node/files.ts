@@ -1,0 +1,147 @@
+/** Files through `node:fs`, asynchronous. *Not emulated*: punching holes (Node has no fallocate), O_DIRECT. */
+import { constants } from "node:fs";
+import { type FileHandle, open, readFile } from "node:fs/promises";
+import { VmError } from "../../base/errors.js";
+import type { HostFile, HostFileOptions, HostFiles } from "../file.js";
+import { type ImageLock, lockImage } from "./image-lock.js";
+
+/** Errors in the host's own words, as strerror has them. */
+const REASON: { readonly [code: string]: string } = {
+  ENOENT: "No such file or directory",
+  ENOTDIR: "Not a directory",
+  EISDIR: "Is a directory",
+  EACCES: "Permission denied",
+  EPERM: "Operation not permitted",
+  EROFS: "Read-only file system",
+  ENOSPC: "No space left on device",
+  EIO: "Input/output error",
+  ENAMETOOLONG: "File name too long",
+  ELOOP: "Too many levels of symbolic links",
+  EMFILE: "Too many open files",
+  ETXTBSY: "Text file busy",
+  EFBIG: "File too large",
+  EADDRINUSE: "Address already in use",
+  EADDRNOTAVAIL: "Cannot assign requested address",
+  ECONNREFUSED: "Connection refused",
+  ENXIO: "No such device or address",
+  ENOTFOUND: "Name or service not known",
+};
+
+/** An errno error as one short phrase. */
+export function reasonOf(e: unknown): string {
+  const { code, message } = e as NodeJS.ErrnoException;
+  return (code !== undefined && Object.hasOwn(REASON, code) ? REASON[code] : undefined) ?? message ?? String(e);
+}
+
+const OPEN_CODE: { readonly [code: string]: "block/not-found" | "block/read-only" } = {
+  ENOENT: "block/not-found",
+  ENOTDIR: "block/not-found",
+  EISDIR: "block/not-found",
+  EROFS: "block/read-only",
+};
+
+function ioError(cause: unknown): VmError {
+  return new VmError("block/io", reasonOf(cause), { cause });
+}
+
+class NodeFile implements HostFile {
+  constructor(
+    readonly path: string,
+    readonly readOnly: boolean,
+    public sizeBytes: number,
+    private readonly handle: FileHandle,
+    private readonly lock: ImageLock | undefined,
+  ) {}
+
+  async read(offsetBytes: number, out: Uint8Array): Promise<number> {
+    let done = 0;
+    try {
+      while (done < out.length) {
+        const { bytesRead } = await this.handle.read(out, done, out.length - done, offsetBytes + done);
+        if (bytesRead === 0) break;
+        done += bytesRead;
+      }
+    } catch (e) {
+      throw ioError(e);
+    }
+    return done;
+  }
+
+  async write(offsetBytes: number, data: Uint8Array): Promise<void> {
+    if (this.readOnly) throw new VmError("block/read-only", "File is open for reading only");
+    let done = 0;
+    try {
+      while (done < data.length) {
+        const { bytesWritten } = await this.handle.write(data, done, data.length - done, offsetBytes + done);
+        done += bytesWritten;
+      }
+    } catch (e) {
+      throw ioError(e);
+    }
+    this.sizeBytes = Math.max(this.sizeBytes, offsetBytes + done);
+  }
+
+  async flush(): Promise<void> {
+    try {
+      await this.handle.datasync();
+    } catch (e) {
+      throw ioError(e);
+    }
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.handle.close();
+    } finally {
+      await this.lock?.release();
+    }
+  }
+}
+
+export const nodeFiles: HostFiles = {
+  async open(path: string, options: HostFileOptions): Promise<HostFile> {
+    let handle: FileHandle;
+    try {
+      const flags = options.readOnly
+        ? constants.O_RDONLY
+        : options.create
+          ? constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC
+          : constants.O_RDWR;
+      // Without O_NONBLOCK the open of a FIFO would hold one of the few pool threads until somebody writes.
+      handle = await open(path, flags | constants.O_NONBLOCK, 0o666);
+    } catch (cause) {
+      const code = (cause as NodeJS.ErrnoException).code ?? "";
+      throw new VmError(
+        Object.hasOwn(OPEN_CODE, code)
+          ? OPEN_CODE[code]!
+          : code === "EACCES" && !options.readOnly
+            ? "block/read-only"
+            : "block/io",
+        reasonOf(cause),
+        { cause },
+      );
+    }
+    try {
+      const stat = await handle.stat({ bigint: true });
+      if (stat.isDirectory()) throw new VmError("block/not-found", "Is a directory");
+      if (stat.isFIFO() || stat.isSocket()) throw new VmError("block/io", "Not a regular file or block device");
+      const size = stat.isBlockDevice() ? await blockDeviceSize(stat.rdev) : Number(stat.size);
+      const lock = options.lock && !stat.isCharacterDevice() ? await lockImage(stat.dev, stat.ino, !options.readOnly) : undefined;
+      return new NodeFile(path, options.readOnly, size, handle, lock);
+    } catch (e) {
+      await handle.close();
+      throw e;
+    }
+  },
+};
+
+/** Linux tells a device's size, in sectors of 512 bytes, under /sys. */
+async function blockDeviceSize(rdev: bigint): Promise<number> {
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xfff00n);
+  const major = (rdev >> 8n) & 0xfffn;
+  try {
+    return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, "utf8")) * 512;
+  } catch (cause) {
+    throw new VmError("block/io", "Could not get the size of the block device", { cause });
+  }
+}

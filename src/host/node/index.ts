@@ -1,0 +1,38 @@
+/** Node as a host. */
+import { randomFillSync } from "node:crypto";
+import { VmError } from "../../base/errors.js";
+import type { ChardevSpec, Host } from "../host.js";
+import { readBuiltIn } from "./built-in.js";
+import { nodeClock } from "./clock.js";
+import { FileChardev, PipeChardev } from "./file-chardev.js";
+import { nodeFiles } from "./files.js";
+import { nodeScheduler } from "./scheduler.js";
+import { SocketChardev } from "./socket-chardev.js";
+import { StdioChardev } from "./stdio.js";
+
+/** This process's host. `program` leads the lines of `note`. */
+export function nodeHost(program = "tandem"): Host {
+  return {
+    clock: nodeClock,
+    scheduler: nodeScheduler,
+    files: nodeFiles,
+    readBuiltIn,
+    randomBytes: (out) => void randomFillSync(out),
+    note: (line) => void process.stderr.write(`${program}: ${line}\n`),
+    localOffsetMinutes: (wallMs) => -new Date(wallMs).getTimezoneOffset(),
+    openChardev: async (spec: ChardevSpec, signal) => {
+      switch (spec.backend) {
+        case "stdio":
+          return new StdioChardev(spec.id, spec.signal);
+        case "file":
+          return FileChardev.open(spec.id, spec.path, spec.append, spec.inputPath);
+        case "pipe":
+          return PipeChardev.open(spec.id, spec.path);
+        case "socket":
+          return SocketChardev.open(spec, signal);
+        default:
+          throw new VmError("chardev/unknown", "this host has no such character backend");
+      }
+    },
+  };
+}
