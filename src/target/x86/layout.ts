@@ -164,8 +164,8 @@ export const LARGE_SEEN = 0x910;
 export const GLOBAL_SEEN = 0x914;
 /** u32: error code of the walk that failed. */
 export const WALK_ERROR = 0x918;
-/** u32: instruction breakpoints are off for the instruction at RIP (EFLAGS.RF or just continued). */
-export const RESUME = 0x91c;
+/** u32: an interrupt is pending but IF is clear: EV_INTR was taken out of EVENTS and comes back when IF is set. */
+export const INTR_WAIT = 0x91c;
 /** u64: IA32_SPEC_CTRL, kept without effect. */
 export const MSR_SPEC_CTRL = 0x920;
 

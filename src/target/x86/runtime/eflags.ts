@@ -8,7 +8,7 @@ import {
   FL_ZF, INHIBIT,
 } from "../layout";
 import { env, raise } from "./env";
-import { updateHflags } from "./hflags";
+import { resumeInterrupts, updateHflags } from "./hflags";
 import { cpl, cr4, CR4_PVI, CR4_VME, iopl, isPe, isVm, r32, r64, trunc, w32, w64, X_GP } from "./state";
 
 /** Result flags ZF, SF, PF of a value of an operand size. */
@@ -212,6 +212,7 @@ export function h_sti(a: u64, b: u64, imm: u32): u64 {
   if ((f & FL_IF) == 0) {
     w32(EFLAGS, f | FL_IF);
     w32(INHIBIT, 1);
+    resumeInterrupts();
   }
   return 0;
 }

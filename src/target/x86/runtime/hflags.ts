@@ -2,9 +2,9 @@
  * AssemblyScript. HFLAGS and the segment limits that translated code looks at, derived from the architectural state.
  */
 import {
-  CR0, CR4, DR, EFER, EFLAGS, FL_AC, FL_IOPL, FL_TF, FL_VM, FP_FAST, HFLAGS, HF_ADDSEG, HF_CR4_DE, HF_CS32, HF_CS64, HF_CSCHK, HF_DR7,
+  CR0, CR4, DR, EFER, EFLAGS, EV_INTR, EVENTS, FL_AC, FL_IF, FL_IOPL, FL_TF, FL_VM, FP_FAST, HFLAGS, HF_ADDSEG, HF_CR4_DE, HF_CS32, HF_CS64, HF_CSCHK, HF_DR7,
   HF_EM, HF_FSGSBASE, HF_IOPL_SHIFT, HF_LMA, HF_MMU_SHIFT, HF_MP, HF_OSFXSR, HF_OSXMMEXCPT, HF_OSXSAVE, HF_PE, HF_SEGCHK, HF_SMM,
-  HF_SS32, HF_TF, HF_TS, HF_UMIP, HF_VM, MMU_KERNEL, MMU_KERNEL_SMAP, MMU_USER, MXCSR, SEG_RLIM, SEG_WLIM, SMM,
+  HF_SS32, HF_TF, HF_TS, HF_UMIP, HF_VM, INTR_WAIT, MMU_KERNEL, MMU_KERNEL_SMAP, MMU_USER, MXCSR, SEG_RLIM, SEG_WLIM, SMM,
 } from "../layout";
 import { env } from "./env";
 import {
@@ -59,6 +59,14 @@ export function updateHflags(): void {
     if (segBase(CS) != 0 || rlim(CS) != FLAT) h |= HF_CSCHK;
   }
   w32(HFLAGS, h);
+  if ((fl & FL_IF) != 0) resumeInterrupts();
+}
+
+/** IF is set: an interrupt that waited for it counts again. */
+export function resumeInterrupts(): void {
+  if (r32(INTR_WAIT) == 0) return;
+  w32(INTR_WAIT, 0);
+  atomic.or<u32>(env + EVENTS, EV_INTR);
 }
 
 // @ts-ignore: decorator

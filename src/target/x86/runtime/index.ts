@@ -8,3 +8,8 @@ export * from "./hflags";
 export * from "./segments";
 export * from "./code";
 export { raise } from "./env";
+export * from "./control-regs";
+export * from "./exceptions";
+export * from "./reset";
+export * from "./smm";
+export * from "./tasks";
