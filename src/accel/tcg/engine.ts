@@ -8,7 +8,7 @@ import { Block, CodeCache } from "./code-cache.js";
 import type { FpHelperIndexes } from "./fp.js";
 import { IrBuilder } from "./ir/builder.js";
 import { printIr } from "./ir/print.js";
-import { CODE_PAGES, CPU_COUNT, ENGINE_BYTES, ENVS } from "./map.js";
+import { CODE_PAGES, CPU_COUNT, ENVS, SCRATCH_BLOCK } from "./map.js";
 import type { CodeSource, EnvLayout, FrontEnd } from "./target.js";
 import { BlockHeader, buildTier0, Exit, Jc, Site } from "./tier0.js";
 import { Tier1 } from "./tier1/tier1.js";
@@ -65,8 +65,6 @@ const RESTART = { unwind: "restart" };
 /** Why a vCPU's turn ended. */
 export type TurnEnd = "budget" | "halted" | "exit";
 
-const CR3_HOT = 400;
-
 export class TcgEngine {
   readonly runtime: RuntimeExports;
   readonly cache: CodeCache;
@@ -86,7 +84,8 @@ export class TcgEngine {
   private cpu = 0;
   /** In `run`: the interpreter is executing IR records (a fault's place is in irPc). */
   private inCode = false;
-  /** A deferred full flush: the block area is full. */
+  /** Where single instructions that are not kept go: one at a time. */
+  private readonly scratchBlock = SCRATCH_BLOCK;
   readonly stats = { blocks: 0, translatedInsns: 0, misses: 0, faults: 0, smc: 0, siteBlocks: 0, unwinds: 0 };
 
   constructor(
@@ -355,7 +354,7 @@ export class TcgEngine {
       if (second !== block.host2) block = this.translate(host, 64, true);
     }
     block ??= this.translate(host, 64, true);
-    if (!block.func && this.tier1.enabled) block.func = this.tier1.find(block);
+    if (this.tier1.enabled) block.func = this.tier1.find(block);
     const hash = (pcLo ^ ((pcLo >>> 12) | (pcHi << 20))) & 4095;
     const e = (env + L.jc + hash * Jc.size) >>> 2;
     u32[e] = pcLo;
@@ -370,14 +369,14 @@ export class TcgEngine {
 
   /** Code outside RAM and ROM: translated anew each time, one instruction. */
   private uncachedBlock(): number {
-    return this.translate(0, 1, false).header;
+    return this.translate(0, 1, false, true).header;
   }
 
   /** The one instruction at the PC, as a block of its own. */
   private singleBlock(): number {
     try {
       const host = this.runtime.codeHost(0) >>> 0;
-      return this.translate(host, 1, false).header;
+      return this.translate(host, 1, false, true).header;
     } catch (e) {
       if (e !== UNWIND) throw e;
       this.unwound(false);
@@ -385,9 +384,7 @@ export class TcgEngine {
     }
   }
 
-  private readonly singles = new Map<number, Block>();
-
-  private translate(host: number, maxInsns: number, keep: boolean): Block {
+  private translate(host: number, maxInsns: number, keep: boolean, scratch = false): Block {
     const env = this.env;
     const L = this.L;
     const u32 = this.u32;
@@ -399,7 +396,7 @@ export class TcgEngine {
     this.source.begin(host, b);
     const t = this.frontEnd.translate(b, this.source, pcLo, pcHi, flags, maxInsns);
     const bytes = BlockHeader.size + b.length * 16 + b.insns * 4;
-    let at = this.cache.allocate(bytes);
+    let at = scratch ? this.scratchBlock : this.cache.allocate(bytes);
     if (!at) {
       this.flushAll();
       at = this.cache.allocate(bytes);
@@ -437,8 +434,24 @@ export class TcgEngine {
       this.i32[(header + BlockHeader.counter) >>> 2] = 0x7fffffff;
       return;
     }
-    if (this.tier1.compile(block, this.env)) this.bumpGenerations();
-    else this.i32[(header + BlockHeader.counter) >>> 2] = 0x7fffffff;
+    if (!this.tier1.compile(block, this.env)) this.i32[(header + BlockHeader.counter) >>> 2] = 0x7fffffff;
+  }
+
+  /** How often a block has run in tier 0. */
+  executions(b: Block): number {
+    if (b.func) return this.tier1.threshold;
+    return this.tier1.threshold - this.i32[(b.header + BlockHeader.counter) >>> 2]!;
+  }
+
+  /** The next tier 0 execution of the block asks for its function again. */
+  rearm(b: Block): void {
+    this.i32[(b.header + BlockHeader.counter) >>> 2] = 1;
+  }
+
+  /** Code bytes at a host address, for translating blocks that are not at the PC. */
+  sourceAt(host: number): CodeSource {
+    this.source.begin(host, this.builder);
+    return this.source;
   }
 
   /** Tier 1 left at a site seen for the first time: its instruction alone. */
@@ -446,12 +459,7 @@ export class TcgEngine {
     this.stats.siteBlocks++;
     const site = this.u32[(this.env + this.L.exitSite) >>> 2]!;
     const host = this.runtime.codeHost(0) >>> 0;
-    const pcLo = this.u32[(this.env + this.L.pc) >>> 2]!;
-    const flags = this.u32[(this.env + this.L.flags) >>> 2]!;
     const before = this.cache.flushes;
-    const key = host * 4096 + (pcLo & 4095);
-    void key;
-    void flags;
     const b = this.translate(host, 1, false);
     if (this.cache.flushes === before && host) this.u32[(site + Site.block) >>> 2] = b.header;
     return b.header;
@@ -461,7 +469,6 @@ export class TcgEngine {
   flushAll(): void {
     this.cache.flush();
     this.byHeader.clear();
-    this.singles.clear();
     this.tier1.flush();
     this.bumpGenerations();
   }
@@ -471,9 +478,6 @@ export class TcgEngine {
     this.runtime.flushTlbAll();
   }
 }
-
-export const HOT_DEFAULT = CR3_HOT;
-void ENGINE_BYTES;
 
 /** Code bytes at the vCPU's PC: the first page by host address, the second on demand. */
 class PageSource implements CodeSource {

@@ -23,6 +23,10 @@ export const MAP_KIND = 3;
 /** u8 per 4 KiB page of the linear memory: nonzero = holds translated code. */
 export const CODE_PAGES = 0x1000000;
 /** Translation blocks and IR records. */
-export const BLOCKS = 0x1200000;
+export const BLOCKS = 0x1210000;
+/** One block at a time that is not kept. */
+export const SCRATCH_BLOCK = 0x1200000;
+/** A page that translated code may touch harmlessly before its page tags are set. */
+export const POISON_PAGE = 0x120e000;
 /** First byte that is not the engine's. */
 export const ENGINE_BYTES = 0x4000000;

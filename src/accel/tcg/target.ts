@@ -67,4 +67,6 @@ export interface FrontEnd {
    * @param maxInsns 1 for single stepping
    */
   translate(b: IrBuilder, code: CodeSource, pcLo: number, pcHi: number, flags: number, maxInsns: number, entryCc?: number): TranslatedBlock;
+  /** The flags operation known at the end of the last block translated, or -1. */
+  lastCc(): number;
 }

@@ -47,6 +47,8 @@ export class X86FrontEnd implements FrontEnd {
         code.crossed = false;
         break;
       }
+      const mark = b.length;
+      const ccBefore = t.cc;
       b.startInsn(offset);
       if (hflags & L.HF_DR7) t.call("h_dr_exec", this.linearPc(offset));
       if (what === "too-long") t.raise(13, 0);
@@ -58,6 +60,18 @@ export class X86FrontEnd implements FrontEnd {
         if (hflags & L.HF_CSCHK) this.checkCodeLimit(offset + i.length);
         i.row.emit(t);
       }
+      if (b.tier0Only) {
+        // What tier 1 cannot compile stands alone, so that its neighbours can be compiled.
+        if (offset > 0) {
+          b.dropInsn(mark);
+          t.cc = ccBefore;
+          t.ended = false;
+          t.endKind = "split";
+          break;
+        }
+        offset += i.length;
+        break;
+      }
       offset += i.length;
       if (t.ended) break;
     }
@@ -68,6 +82,10 @@ export class X86FrontEnd implements FrontEnd {
     }
     const last = t.endKind;
     return { insns: b.insns, size: offset, simple: !b.tier0Only, end: last };
+  }
+
+  lastCc(): number {
+    return this.t.cc;
   }
 
   private linearPc(offset: number): number {

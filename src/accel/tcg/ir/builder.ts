@@ -70,6 +70,13 @@ export class IrBuilder {
     this.nextVtemp = this.slots.vtemps;
   }
 
+  /** Takes back the last instruction, whose records begin at `mark`. */
+  dropInsn(mark: number): void {
+    this.length = mark;
+    this.insns--;
+    this.tier0Only = false;
+  }
+
   /** Room for one more instruction of the largest kind. */
   get full(): boolean {
     return this.length > MAX_RECORDS - 512;

@@ -183,7 +183,10 @@ function packGeneral(sign: u32, e: i32, high: u64, low: u64): void {
     if (roundedCarry) e++;
     e += WRAP;
     if (e > 0) setResult(sig, (sign << 15) | u32(e));
-    else setZero(sign);
+    else {
+      sfRaise(SF_INEXACT);
+      setZero(sign);
+    }
     return;
   }
   sfSetFlags(flags);
@@ -200,7 +203,11 @@ function overflow80(sign: u32, e: i32, sig: u64): void {
     sfRaise(SF_OVERFLOW);
     e -= WRAP;
     if (e < 0x7fff) setResult(sig, (sign << 15) | u32(e));
-    else setInf(sign);
+    else {
+      sfRaise(SF_INEXACT);
+      sfSetUp(1);
+      setInf(sign);
+    }
     return;
   }
   sfRaise(SF_OVERFLOW | SF_INEXACT);

@@ -329,6 +329,8 @@ function shiftConst(t: Translator, kind: Shift, size: number, n: number): void {
       return;
     }
     default: {
+      // The helper changes the flags: whether memory can be written must be known before.
+      if (m) t.st(m, size, a);
       const r = t.call(kind === "RCL" ? "h_rcl" : "h_rcr", t.zext(a, size), t.const(n), size);
       t.cc = -1;
       finish(r);
@@ -373,7 +375,7 @@ function shiftCl(t: Translator, kind: Shift, size: number): void {
   } else a = t.t("mov", t.reg(t.i.rm, size));
   const n = t.t("andi", gpr(RCX), NONE, size === 3 ? 63 : 31);
   if (kind === "RCL" || kind === "RCR") {
-    // The helper sets flags itself: probe the store first by doing it last with the flags kept in the helper's order.
+    if (m) t.st(m, size, a);
     const r = t.call(kind === "RCL" ? "h_rcl" : "h_rcr", t.zext(a, size), n, size);
     t.cc = -1;
     if (m) t.st(m, size, r);
@@ -394,12 +396,10 @@ function shiftCl(t: Translator, kind: Shift, size: number): void {
   }
   if (m) t.st(m, size, r);
   else t.setReg(t.i.rm, size, r);
-  const flagsBefore = t.cc;
   t.when(n, () => {
     if (kind === "ROL" || kind === "ROR") rotateFlags(t, kind, size, r);
     else t.setCc(kind === "SHL" ? L.CC_SHL : L.CC_SHR, size, r, cf);
   });
-  void flagsBefore;
   t.cc = -1;
 }
 
@@ -432,6 +432,7 @@ function shiftDouble(t: Translator, left: boolean, byCl: boolean): void {
   const n = t.i.imm & (size === 3 ? 63 : 31);
   if (byCl || size === 1) {
     if (!byCl && n === 0) return write(t.t("mov", a));
+    if (m) t.st(m, size, a);
     const r = t.call(left ? "h_shld" : "h_shrd", t.zext(a, size), t.zext(t.readG(size), size), byCl ? size | 0x10000 : size | (n << 8));
     t.cc = -1;
     write(size === 2 ? t.t("ext32u", r) : r);

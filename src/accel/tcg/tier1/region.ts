@@ -1,0 +1,140 @@
+/** Growing a region from a hot block: which blocks belong to it, and their IR. */
+import type { Block } from "../code-cache.js";
+import { Op } from "../ir/builder.js";
+import type { CodeSource, FrontEnd } from "../target.js";
+import type { IrBuilder } from "../ir/builder.js";
+
+/** Where control goes at a node's end. */
+export type Terminator =
+  | { kind: "jump"; to: Edge }
+  | { kind: "branch"; cond: number; taken: Edge; other: Edge }
+  | { kind: "indirect"; slot: number };
+
+/** A static successor: a node of the region, or an exit to a PC. */
+export interface Edge {
+  node: number;
+  readonly pcLo: number;
+  readonly pcHi: number;
+}
+
+export interface Node {
+  readonly index: number;
+  readonly pcLo: number;
+  readonly pcHi: number;
+  /** IR words without the terminator, four a record. */
+  readonly words: Int32Array;
+  readonly records: number;
+  readonly insnRecord: Uint16Array;
+  readonly insnOffset: Uint16Array;
+  readonly insns: number;
+  readonly size: number;
+  terminator: Terminator;
+  /** Statically known CC_OP at the end, or -1. */
+  outCc: number;
+}
+
+export interface Region {
+  readonly nodes: Node[];
+  /** Host pages with code of the region. */
+  readonly pages: Set<number>;
+  /** Guest pages (PC halves of a byte in it) with the host page they must map to. */
+  readonly mapping: { pcLo: number; pcHi: number; host: number }[];
+}
+
+export interface RegionLimits {
+  readonly maxNodes: number;
+  readonly maxInsns: number;
+}
+
+/** What region growth asks of the engine. */
+export interface RegionHost {
+  readonly frontEnd: FrontEnd;
+  readonly builder: IrBuilder;
+  /** Host address of code at a PC in the current mode, or 0. */
+  probe(pcLo: number, pcHi: number): number;
+  /** The tier 0 block at a PC if it has run often enough to be worth compiling. */
+  warm(host: number, pcLo: number, pcHi: number): Block | undefined;
+  source(host: number): CodeSource;
+}
+
+const key = (lo: number, hi: number) => `${hi >>> 0}:${lo >>> 0}`;
+
+/** Grows the region whose entry is `entry`. @returns undefined if the entry cannot be compiled */
+export function growRegion(entry: Block, host: RegionHost, limits: RegionLimits): Region | undefined {
+  const nodes: Node[] = [];
+  const byPc = new Map<string, number>();
+  const pages = new Set<number>();
+  const mapping: Region["mapping"] = [];
+  let insns = 0;
+  const queue: { block: Block; cc: number }[] = [{ block: entry, cc: -1 }];
+  const pending = new Map<string, Edge[]>();
+  while (queue.length && nodes.length < limits.maxNodes && insns < limits.maxInsns) {
+    const { block, cc } = queue.shift()!;
+    const k = key(block.pcLo, block.pcHi);
+    if (byPc.has(k)) continue;
+    const b = host.builder;
+    const t = host.frontEnd.translate(b, host.source(block.host), block.pcLo, block.pcHi, block.flags, 64, cc);
+    if (!t.simple) {
+      if (nodes.length === 0) return undefined;
+      continue;
+    }
+    const index = nodes.length;
+    byPc.set(k, index);
+    const { terminator, records, edges } = terminatorOf(b.words, b.length);
+    const node: Node = {
+      index,
+      pcLo: block.pcLo,
+      pcHi: block.pcHi,
+      words: b.words.slice(0, records * 4),
+      records,
+      insnRecord: b.insnRecord.slice(0, b.insns),
+      insnOffset: b.insnOffset.slice(0, b.insns),
+      insns: b.insns,
+      size: t.size,
+      terminator,
+      outCc: host.frontEnd.lastCc(),
+    };
+    nodes.push(node);
+    insns += b.insns;
+    const page = block.host - (block.host % 4096);
+    if (!pages.has(page)) {
+      pages.add(page);
+      mapping.push({ pcLo: block.pcLo, pcHi: block.pcHi, host: block.host });
+    }
+    for (const e of edges) {
+      const ek = key(e.pcLo, e.pcHi);
+      const list = pending.get(ek);
+      if (list) list.push(e);
+      else pending.set(ek, [e]);
+      if (byPc.has(ek)) continue;
+      const at = host.probe(e.pcLo, e.pcHi);
+      const next = at ? host.warm(at, e.pcLo, e.pcHi) : undefined;
+      // The flags known at the end carry over only where this is the sole way in, which is not known yet: loops end it.
+      if (next?.simple && !next.host2) queue.push({ block: next, cc: -1 });
+    }
+  }
+  for (const [k, list] of pending) {
+    const n = byPc.get(k);
+    if (n !== undefined) for (const e of list) e.node = n;
+  }
+  return { nodes, pages, mapping };
+}
+
+/** Splits the terminator off a block's records. */
+function terminatorOf(words: Int32Array, length: number): { terminator: Terminator; records: number; edges: Edge[] } {
+  const last = length - 1;
+  const opOf = (i: number) => words[i * 4]! & 0xffff;
+  const edge = (i: number): Edge => ({ node: -1, pcLo: words[i * 4 + 2]!, pcHi: words[i * 4 + 3]! });
+  if (opOf(last) === Op.jind) return { terminator: { kind: "indirect", slot: words[last * 4 + 1]! & 0xffff }, records: last, edges: [] };
+  if (opOf(last) !== Op.jmp) throw new Error("block without a terminator");
+  const other = edge(last);
+  if (last > 0 && opOf(last - 1) === Op.jnz) {
+    const taken = edge(last - 1);
+    return {
+      terminator: { kind: "branch", cond: words[(last - 1) * 4 + 1]! & 0xffff, taken, other },
+      records: last - 1,
+      edges: [taken, other],
+    };
+  }
+  return { terminator: { kind: "jump", to: other }, records: last, edges: [other] };
+}

@@ -1,0 +1,169 @@
+/** Tier 1: hot regions compiled to WebAssembly, their functions in the shared table, and how they die. */
+import type { Block, CodeUser } from "../code-cache.js";
+import type { TcgEngine } from "../engine.js";
+import type { FpHelperIndexes } from "../fp.js";
+import { opCode } from "../ir/ops.js";
+import type { EnvLayout } from "../target.js";
+import { HELPER_TYPE, Jc, REGION_TYPE, Site } from "../tier0.js";
+import { ModuleWriter } from "../wasm/writer.js";
+import { emitRegion, type SiteInfo } from "./emit.js";
+import { growRegion, type Region } from "./region.js";
+
+/** A compiled region. */
+class Compiled implements CodeUser {
+  valid = true;
+  constructor(
+    readonly region: Region,
+    readonly func: number,
+  ) {}
+}
+
+const callp = opCode("callp");
+const LIMITS = { maxNodes: 48, maxInsns: 600 };
+
+export class Tier1 {
+  /** Executions of a block in tier 0 before it is compiled. */
+  readonly threshold = 200;
+  private readonly compiled = new Map<Block, Compiled>();
+  private readonly free: number[] = [];
+  private nextFunc: number;
+  readonly stats = { regions: 0, bytes: 0, nodes: 0, insns: 0, failed: 0, compileMs: 0 };
+
+  constructor(
+    private readonly engine: TcgEngine,
+    private readonly L: EnvLayout,
+    private readonly fp: FpHelperIndexes,
+    firstIndex: number,
+    readonly enabled: boolean,
+  ) {
+    this.nextFunc = firstIndex;
+  }
+
+  /** The function of a block's region if its code is still mapped as it was; else 0. */
+  find(block: Block): number {
+    const c = this.compiled.get(block);
+    if (!c) return 0;
+    if (!c.valid) {
+      this.drop(block, c);
+      return 0;
+    }
+    return this.mapped(c) ? c.func : 0;
+  }
+
+  private mapped(c: Compiled): boolean {
+    const probe = this.engine.runtime.codeProbe as (lo: number, hi: number) => number;
+    for (const m of c.region.mapping) if (probe(m.pcLo, m.pcHi) >>> 0 !== m.host) return false;
+    return true;
+  }
+
+  private drop(block: Block, c: Compiled): void {
+    this.compiled.delete(block);
+    this.engine.table.set(c.func, null);
+    this.free.push(c.func);
+  }
+
+  /** Compiles the region that begins at a hot block. @returns whether there is a function now */
+  compile(block: Block, env: number): boolean {
+    const have = this.find(block);
+    if (have) {
+      this.enter(block, env, have);
+      return true;
+    }
+    const e = this.engine;
+    const probe = e.runtime.codeProbe as (lo: number, hi: number) => number;
+    const region = growRegion(
+      block,
+      {
+        frontEnd: e.frontend,
+        builder: e.irBuilder,
+        probe: (lo, hi) => probe(lo, hi) >>> 0,
+        warm: (host, lo, hi) => {
+          const b = e.cache.find(host, lo, hi, block.flags, block.base);
+          return b && e.executions(b) >= this.threshold / 16 ? b : undefined;
+        },
+        source: (host) => e.sourceAt(host),
+      },
+      LIMITS,
+    );
+    if (!region) {
+      this.stats.failed++;
+      return false;
+    }
+    const m = new ModuleWriter(e.ram.u8.length / 65536, e.shared);
+    const imports: Record<string, unknown> = {};
+    const importIndex = new Map<number, number>();
+    const probeIndex = m.import("runtime", "probe", { params: ["i64", "i32", "i32", "i32"], results: ["i32"] });
+    imports.probe = e.runtime.probe;
+    for (const t of helpersUsed(region)) {
+      importIndex.set(t, m.import("runtime", `h${t}`, HELPER_TYPE));
+      imports[`h${t}`] = e.table.get(t);
+    }
+    const siteInfos: SiteInfo[] = [];
+    const siteAt = new Map<string, number>();
+    const body = emitRegion(region, {
+      L: this.L,
+      fp: this.fp,
+      module: m,
+      probe: probeIndex,
+      helper: (t) => importIndex.get(t)!,
+      site: (info) => {
+        const key = `${info.pcHi}:${info.pcLo}:${info.budgetBack}`;
+        let at = siteAt.get(key);
+        if (at === undefined) {
+          at = e.cache.allocate(Site.size);
+          siteAt.set(key, at);
+          siteInfos.push(info);
+          const w = at >>> 2;
+          e.ram.i32[w] = info.pcLo;
+          e.ram.i32[w + 1] = info.pcHi;
+          e.ram.i32[w + 2] = info.budgetBack;
+          e.ram.i32[w + 3] = 0;
+        }
+        return at;
+      },
+    });
+    if ([...siteAt.values()].some((a) => a === 0)) {
+      e.flushAll();
+      return false;
+    }
+    m.add(REGION_TYPE, body, "f");
+    const bytes = m.finish();
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      env: { memory: e.ram.memory, table: e.table },
+      runtime: imports,
+    });
+    const func = this.free.pop() ?? this.nextFunc++;
+    if (func >= e.table.length) e.table.grow(Math.max(256, e.table.length));
+    e.table.set(func, instance.exports.f);
+    const c = new Compiled(region, func);
+    this.compiled.set(block, c);
+    block.func = func;
+    e.cache.addRegion(region.pages, c);
+    this.stats.regions++;
+    this.stats.bytes += bytes.length;
+    this.stats.nodes += region.nodes.length;
+    for (const n of region.nodes) this.stats.insns += n.insns;
+    this.enter(block, env, func);
+    return true;
+  }
+
+  /** Puts the function into the jump cache entry that led to the block. */
+  private enter(block: Block, env: number, func: number): void {
+    const u32 = this.engine.ram.u32;
+    const hash = (block.pcLo ^ ((block.pcLo >>> 12) | (block.pcHi << 20))) & 4095;
+    const at = (env + this.L.jc + hash * Jc.size) >>> 2;
+    if (u32[at] === block.pcLo >>> 0 && u32[at + 1] === block.pcHi >>> 0) u32[at + 6] = func;
+    // Another vCPU that still has the block without the function asks again at its next turn.
+    this.engine.rearm(block);
+  }
+
+  flush(): void {
+    for (const [block, c] of [...this.compiled]) this.drop(block, c);
+  }
+}
+
+function helpersUsed(region: Region): Set<number> {
+  const out = new Set<number>();
+  for (const n of region.nodes) for (let i = 0; i < n.records; i++) if ((n.words[i * 4]! & 0xffff) === callp) out.add(n.words[i * 4 + 3]!);
+  return out;
+}

@@ -1,0 +1,71 @@
+/** The x86 guest CPU as the translator's engine takes it. */
+import type { IrBuilder } from "../../accel/tcg/ir/builder.js";
+import type { TcgTarget } from "../../accel/tcg/engine.js";
+import type { CpuModel } from "./cpu-models.js";
+import { X86_ENV } from "./env-layout.js";
+import { X86FrontEnd } from "./frontend.js";
+import * as L from "./layout.js";
+
+export function x86Target(model: CpuModel): TcgTarget {
+  return {
+    layout: X86_ENV,
+    ripExact: L.RIP_EXACT,
+    scratch: L.SCRATCH,
+    cpuIndex: L.CPU_INDEX,
+    excVector: L.EXC_VECTOR,
+    frontEnd: (helperIndex: (name: string) => number, builder: IrBuilder) => new X86FrontEnd(helperIndex, model.features, builder),
+    fpHelpers: (h) => ({
+      segchk: h("h_segchk"),
+      arith32: h("h_fp_arith32"),
+      arith64: h("h_fp_arith64"),
+      compare32: h("h_sse_comi_f32"),
+      compare64: h("h_sse_comi_f64"),
+      convert: h("h_fp_convert"),
+    }),
+  };
+}
+
+const CR4 = { vme: 1, pvi: 2, tsd: 4, de: 8, pse: 16, pae: 32, mce: 64, pge: 128, pce: 256, osfxsr: 512, osxmmexcpt: 1024 };
+
+/** Writes the model's masks and feature words into a vCPU's state. */
+export function applyModel(u32: Uint32Array, env: number, m: CpuModel): void {
+  const at = (o: number) => (env + o) >>> 2;
+  const f = m.features;
+  let cr4 = CR4.tsd | CR4.pce;
+  const add = (feature: string, bits: number) => {
+    if (f.has(feature)) cr4 |= bits;
+  };
+  add("vme", CR4.vme | CR4.pvi);
+  add("de", CR4.de);
+  add("pse", CR4.pse);
+  add("pae", CR4.pae);
+  add("mce", CR4.mce);
+  add("pge", CR4.pge);
+  add("fxsr", CR4.osfxsr);
+  add("sse", CR4.osxmmexcpt);
+  add("umip", 1 << 11);
+  add("fsgsbase", 1 << 16);
+  add("pcid", 1 << 17);
+  add("xsave", 1 << 18);
+  add("smep", 1 << 20);
+  add("smap", 1 << 21);
+  u32[at(L.CR4_VALID)] = cr4;
+  u32[at(L.CR4_VALID) + 1] = 0;
+  let efer = 0;
+  if (f.has("syscall")) efer |= 1;
+  if (f.has("lm")) efer |= 0x500;
+  if (f.has("nx")) efer |= 0x800;
+  u32[at(L.EFER_VALID)] = efer;
+  u32[at(L.EFER_VALID) + 1] = 0;
+  u32[at(L.XCR0_VALID)] = f.has("xsave") ? 3 : 1;
+  u32[at(L.XCR0_VALID) + 1] = 0;
+  u32[at(L.PHYS_MASK)] = 0xffffffff;
+  u32[at(L.PHYS_MASK) + 1] = m.physBits > 32 ? 2 ** (m.physBits - 32) - 1 : 0;
+  u32[at(L.FEAT_1_EDX)] = m.words["1.edx"];
+  u32[at(L.FEAT_1_ECX)] = m.words["1.ecx"];
+  u32[at(L.FEAT_7_EBX)] = m.words["7.ebx"];
+  u32[at(L.FEAT_7_ECX)] = m.words["7.ecx"];
+  u32[at(L.FEAT_81_EDX)] = m.words["81.edx"];
+  u32[at(L.FEAT_81_ECX)] = m.words["81.ecx"];
+  u32[at(L.CPU_SIGNATURE)] = m.signature;
+}
