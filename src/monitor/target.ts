@@ -47,6 +47,8 @@ export interface MonitorTarget {
   change(device: string, file: string, readOnly: "retain" | "read-only" | "read-write"): Promise<void>;
   /** Writes a host file, for screendump and the like. @throws VmError "block/io" */
   writeFile(path: string, data: Uint8Array): Promise<void>;
+  /** A ring buffer chardev. */
+  ringbuf(id: string): { read(limit: number): Uint8Array; send(data: Uint8Array): number } | undefined;
   /** Sets the `-d` items: `log`. */
   setTrace(items: readonly string[]): void;
 }
