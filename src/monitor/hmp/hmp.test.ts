@@ -121,7 +121,7 @@ const rows: [line: string, output: string | RegExp][] = [
   ["xp/4z 0", /invalid char in format: 'z'/],
   ["xp", /unexpected end of expression/],
   ["x $nope", /unknown register/],
-  ["p 1 + 2 * 3", "7\n"],
+  ["p 1 + 2 * 3", "0x7\n"],
   ["p/x 0x10 | 1", "0x11\n"],
   ["p/d -1", "-1\n"],
   ["p/c 65", "'A'\n"],

@@ -126,8 +126,7 @@ export const MEMORY_COMMANDS: readonly Command[] = [
       const value = args.number();
       args.end();
       // The whole value, whatever the size; leading zeroes are no news.
-      const text =
-        f.format === "x" ? `0x${value.toString(16)}` : formatValue(value, f.format === "i" ? "x" : f.format, 8).trimStart();
+      const text = f.format === "x" || f.format === "i" ? `0x${value.toString(16)}` : formatValue(value, f.format, 8).trimStart();
       context.print(`${text}\n`);
     },
   },
