@@ -29,8 +29,18 @@ export class BrowserHost implements Host {
   readonly scheduler = new BrowserScheduler();
   readonly files = new BlobFiles();
 
-  /** @param baseUrl where `firmware/`, `guests/` and the rest of what comes with Tandem are served, with a slash at its end */
-  constructor(private readonly baseUrl: string) {}
+  /**
+   * @param baseUrl where `firmware/`, `guests/` and the rest of what comes with Tandem are served, with a slash at its end
+   * @param onNote receives the lines that a process would print to stderr
+   */
+  constructor(
+    private readonly baseUrl: string,
+    private readonly onNote: (line: string) => void = (line) => console.warn(line),
+  ) {}
+
+  note(line: string): void {
+    this.onNote(line);
+  }
 
   async readBuiltIn(path: string): Promise<Uint8Array> {
     if (path.split("/").includes("..")) throw new VmError("image/not-found", `'${path}' is not a built-in file`);
