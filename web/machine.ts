@@ -8,7 +8,7 @@ import type { PageMachine } from "./protocol.js";
 /** The id of the chardev behind COM1. */
 export const SERIAL = "serial0";
 const MIB = 2 ** 20;
-const GUEST = { kernel: "guests/x86_64/bzImage", initrd: "guests/x86_64/initrd.gz" } as const;
+const GUEST = { kernel: "guests/x86_64/bzImage", initrd: "guests/x86_64/initrd.lz4" } as const;
 const ORIGIN = "page";
 
 /** Names under which chosen files are known to the machine. */
