@@ -1,9 +1,8 @@
 /**
- * What a user can name: machine types with their properties, accelerators, CPU models, displays. Option parser, `help`
+ * What a user can name: machine types with their properties, accelerators, displays. (CPU models are
+ * in target/x86/cpu-models.ts, devices beside their classes.) Option parser, `help`
  * values and coverage pages derive from these tables.
  */
-import type { GuestArch } from "./config.js";
-
 /** A machine property. `accepts`: the values that can be honoured, the first being the default; others are refused. */
 export interface MachineProperty {
   readonly name: string;
@@ -64,31 +63,6 @@ export const ACCELERATORS = [
   { name: "tcg", description: "translation of guest code to WebAssembly" },
   { name: "kvm", description: "not in this version" },
 ] as const;
-
-export interface CpuModelName {
-  readonly name: string;
-  readonly description: string;
-  readonly arch: readonly GuestArch[];
-}
-
-const BOTH: readonly GuestArch[] = ["x86_64", "i386"];
-/** CPU models, in QEMU's words and order; what each has is in `target/x86`. */
-export const CPU_MODELS: readonly CpuModelName[] = [
-  { name: "486", description: "Intel 80486", arch: BOTH },
-  { name: "Nehalem", description: "Intel Core i7 9xx (Nehalem Class Core i7)", arch: BOTH },
-  { name: "max", description: "Enables all features supported by the accelerator", arch: BOTH },
-  { name: "pentium3", description: "Intel Pentium III", arch: BOTH },
-  { name: "qemu32", description: "QEMU Virtual CPU version 2.5+, 32 bits", arch: BOTH },
-  { name: "qemu64", description: "QEMU Virtual CPU version 2.5+", arch: BOTH },
-];
-
-/** Features a user can name with `+` and `-`, in CPUID's words. */
-export const CPU_FEATURES = (
-  "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 ss ht " +
-  "pni sse3 pclmulqdq monitor ssse3 cx16 pcid sse4.1 sse4.2 x2apic movbe popcnt tsc-deadline aes xsave rdrand hypervisor " +
-  "fsgsbase tsc-adjust bmi1 smep bmi2 erms invpcid rdseed adx smap clflushopt umip " +
-  "syscall nx fxsr-opt pdpe1gb rdtscp lm lahf-lm cmp-legacy svm abm sse4a 3dnowprefetch"
-).split(" ");
 
 export const VGA_TYPES = [
   { name: "none", description: "no graphic card" },

@@ -1,13 +1,7 @@
 /** -machine, -accel, -cpu, -m, -smp, -name, -uuid, -rtc, -global and the like. */
 import { VmError } from "../../base/errors.js";
-import {
-  ACCELERATORS,
-  CPU_FEATURES,
-  CPU_MODELS,
-  MACHINE_TYPES,
-  type MachineProperty,
-  OTHER_MACHINES,
-} from "../../machine/catalog.js";
+import { ACCELERATORS, MACHINE_TYPES, type MachineProperty, OTHER_MACHINES } from "../../machine/catalog.js";
+import { CPU_MODELS, cpuFeatureNames, cpuModel } from "../../target/x86/cpu-models.js";
 import { type Draft, type OptionGroup, PrintAndExit } from "./draft.js";
 import { isHelp, parseSwitch, splitList, toMap, toProperties } from "./grammar.js";
 import { PropReader } from "./reader.js";
@@ -89,13 +83,13 @@ function parseAccel(draft: Draft, value: string, origin: string): void {
   draft.accels.push(accelConfig(name, kept, origin));
 }
 
-function cpuHelp(draft: Draft): string {
-  const models = CPU_MODELS.filter((m) => m.arch.includes(draft.arch));
+function cpuHelp(): string {
   let out = "Available CPUs:\n";
-  for (const m of models) out += `x86 ${m.name.padEnd(20)}  ${m.description}\n`;
+  for (const [name, model] of Object.entries(CPU_MODELS).sort(([a], [b]) => (a < b ? -1 : 1)))
+    out += `x86 ${name.padEnd(20)}  ${model.description}\n`;
   out += "\nRecognized CPUID flags:\n";
   let line = " ";
-  for (const f of [...CPU_FEATURES].sort()) {
+  for (const f of cpuFeatureNames().sort()) {
     if (line.length + f.length + 1 > 75) {
       out += `${line}\n`;
       line = " ";
@@ -105,53 +99,51 @@ function cpuHelp(draft: Draft): string {
   return `${out}${line}\n`;
 }
 
+/** CPU properties that are not features, and act. */
+const CPU_PROPERTIES = ["check", "enforce"];
+
 function parseCpu(draft: Draft, value: string, origin: string): void {
   const [model = "", ...rest] = value.split(",");
-  if (isHelp(model)) throw new PrintAndExit(cpuHelp(draft));
+  if (isHelp(model)) throw new PrintAndExit(cpuHelp());
   if (model === "host") throw new VmError("cpu/unknown", `${origin}: CPU model 'host' requires KVM`);
-  if (!CPU_MODELS.some((m) => m.name === model))
-    throw new VmError("cpu/unknown", `${origin}: unable to find CPU model '${model}'`);
+  if (!Object.hasOwn(CPU_MODELS, model)) throw new VmError("cpu/unknown", `${origin}: unable to find CPU model '${model}'`);
   const features: { name: string; on: boolean }[] = [];
   const props = new Map<string, string>();
+  const feature = (name: string, on: boolean) => {
+    const change = { name, on };
+    try {
+      cpuModel(model, [change]);
+    } catch (cause) {
+      throw new VmError("cpu/unsupported-feature", `${origin}: Property 'cpu.${name}' not found`, { cause });
+    }
+    features.push(change);
+  };
   for (const item of rest) {
     if (item === "") continue;
+    if (item[0] === "+" || item[0] === "-") {
+      feature(item.slice(1), item[0] === "+");
+      continue;
+    }
     const equals = item.indexOf("=");
-    const sign = item[0] === "+" ? true : item[0] === "-" ? false : undefined;
-    if (sign !== undefined) features.push({ name: canonicalFeature(item.slice(1)), on: sign });
-    else if (equals > 0) {
-      const name = canonicalFeature(item.slice(0, equals));
-      const v = item.slice(equals + 1);
-      const sw = parseSwitch(v);
-      if (CPU_FEATURES.includes(name)) {
-        if (sw === undefined)
-          throw new VmError("option/invalid", `${origin}: Parameter '${name}' expects 'on' or 'off', not '${v}'`);
-        features.push({ name, on: sw });
-      } else props.set(name, v);
-    } else features.push({ name: canonicalFeature(item), on: true });
+    const name = equals < 0 ? item : item.slice(0, equals);
+    const text = equals < 0 ? "on" : item.slice(equals + 1);
+    const on = parseSwitch(text);
+    if (OTHER_CPU_PROPERTIES.has(name))
+      throw new VmError("option/unsupported", `${origin}: CPU property '${name}' is not supported`);
+    if (on === undefined)
+      throw new VmError("option/invalid", `${origin}: Parameter '${name}' expects 'on' or 'off', not '${text}'`);
+    if (CPU_PROPERTIES.includes(name)) props.set(name, on ? "on" : "off");
+    else feature(name, on);
   }
-  for (const f of features)
-    if (!CPU_FEATURES.includes(f.name))
-      throw new VmError("cpu/unsupported-feature", `${origin}: Property 'cpu.${f.name}' not found`);
-  const allowed = new Set(["check", "enforce"]);
-  for (const name of props.keys())
-    if (!allowed.has(name)) throw new VmError("option/unsupported", `${origin}: CPU property '${name}' is not supported`);
   draft.cpu = { model, features, props: toProperties(props) };
 }
 
-/** QEMU takes underscores for dashes and dots. */
-function canonicalFeature(name: string): string {
-  const alias: { readonly [name: string]: string } = {
-    sse4_1: "sse4.1",
-    sse4_2: "sse4.2",
-    "sse4-1": "sse4.1",
-    "sse4-2": "sse4.2",
-    pni: "sse3",
-    xd: "nx",
-    i64: "lm",
-  };
-  const dashed = name.replaceAll("_", "-");
-  return Object.hasOwn(alias, name) ? alias[name]! : Object.hasOwn(alias, dashed) ? alias[dashed]! : dashed;
-}
+/** Properties of QEMU's CPUs that are refused by name. */
+const OTHER_CPU_PROPERTIES = new Set(
+  "family model stepping model-id vendor level xlevel min-level min-xlevel phys-bits host-phys-bits tsc-frequency apic-id kvm pmu migratable hv-relaxed hv-vapic hv-spinlocks hv-time l3-cache legacy-cache topoext".split(
+    " ",
+  ),
+);
 
 function parseMemory(draft: Draft, value: string, origin: string): void {
   const r = new PropReader(toMap(splitList(value, "size")), origin);

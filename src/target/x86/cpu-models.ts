@@ -257,3 +257,8 @@ function fourBytes(s: string, at: number): number {
   for (let i = 0; i < 4; i++) v |= (s.charCodeAt(at + i) || 0) << (8 * i);
   return v >>> 0;
 }
+
+/** The names that `+` and `-` take, for `-cpu help`. */
+export function cpuFeatureNames(): string[] {
+  return Object.values(FEATURES).flatMap((bits) => Object.keys(bits));
+}
