@@ -166,8 +166,6 @@ export const GLOBAL_SEEN = 0x914;
 export const WALK_ERROR = 0x918;
 /** u32: an interrupt is pending but IF is clear: EV_INTR was taken out of EVENTS and comes back when IF is set. */
 export const INTR_WAIT = 0x91c;
-/** u64: IA32_SPEC_CTRL, kept without effect. */
-export const MSR_SPEC_CTRL = 0x920;
 
 /** IR temporaries: 8-byte slots. */
 export const TEMPS = 0x1000;

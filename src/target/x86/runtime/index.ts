@@ -13,3 +13,7 @@ export * from "./exceptions";
 export * from "./reset";
 export * from "./smm";
 export * from "./tasks";
+export * from "./far";
+export * from "./system";
+export * from "./msr";
+export * from "./strings";
