@@ -1,8 +1,10 @@
 /** Chooses the board for a configuration. */
 import { VmError } from "../base/errors.js";
 import type { CreateBoard } from "./board.js";
+import { createPc } from "./pc.js";
 
 /** @throws VmError "machine/unknown" */
-export const createBoard: CreateBoard = async (config) => {
+export const createBoard: CreateBoard = async (config, parts) => {
+  if (config.machine.type === "pc") return createPc(config, parts);
   throw new VmError("machine/unknown", `-machine ${config.machine.type}: no such board in this build`);
 };

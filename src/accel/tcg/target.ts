@@ -10,6 +10,7 @@ export interface EnvLayout {
   readonly flags: number;
   /** u32: base added to the program counter to get the linear address (x86 CS base, else a zero word). */
   readonly codeBase: number;
+  /** u32 event word; the u32 after it is the halted state: neither may be set for blocks to run. */
   readonly events: number;
   readonly budget: number;
   readonly irPc: number;

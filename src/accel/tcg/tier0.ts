@@ -154,7 +154,9 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
     w.return();
     w.end();
     w.get(env);
-    w.op("i32.load", L.events);
+    w.op("i64.load", L.events);
+    w.i64n(0);
+    w.op("i64.ne");
     w.get(env);
     w.op("i32.load", L.budget);
     w.i32(0);

@@ -1,0 +1,345 @@
+/**
+ * The processors of the pc machine: TCG's engine, a local APIC each, and the loop that gives them turns between timers
+ * and the host's event loop. The machine's virtual time is the host's monotonic time while it runs.
+ */
+import { TcgEngine } from "../accel/tcg/engine.js";
+import { MAP_RAM, MAP_ROM, PHYS_MAP, PHYS_MAP_PAGES } from "../accel/tcg/map.js";
+import type { Trace } from "../base/trace.js";
+import type { HostScheduler } from "../host/scheduler.js";
+import type { TimerQueue, VirtualClock } from "../hw/core/clock.js";
+import type { DeviceContext } from "../hw/core/device.js";
+import { Apic } from "../hw/intc/apic.js";
+import { ApicBus } from "../hw/intc/apic-bus.js";
+import type { I8259Pair } from "../hw/intc/i8259.js";
+import type { AddressSpace, FlatRange } from "../memory/address-space.js";
+import type { GuestRam } from "../memory/ram.js";
+import type { CpuModel } from "../target/x86/cpu-models.js";
+import * as L from "../target/x86/layout.js";
+import { applyModel, x86Target } from "../target/x86/target.js";
+
+/** Guest instructions of one turn of a vCPU. */
+const TURN_INSNS = 50_000;
+/** How long the loop runs before the host's event loop has its turn. */
+const SLICE_NS = 4e6;
+/** Longest sleep, so that wall-clock changes are seen. */
+const MAX_SLEEP_MS = 1000;
+
+const APIC_BASE_MSR = 0x1b;
+const TSC_DEADLINE_MSR = 0x6e0;
+
+export interface PcCpusOptions {
+  readonly count: number;
+  readonly model: CpuModel;
+  readonly runtime: WebAssembly.Module;
+  readonly shared: boolean;
+  readonly trace: Trace;
+  readonly scheduler: HostScheduler;
+  readonly clock: VirtualClock;
+  readonly timers: TimerQueue;
+  readonly randomBytes: (out: Uint8Array) => void;
+  readonly tier1: boolean;
+  readonly onTripleFault: () => void;
+  readonly onInternalError: (error: unknown) => void;
+}
+
+/** Engine, APICs and run loop. */
+export class PcCpus {
+  readonly engine: TcgEngine;
+  readonly bus: ApicBus;
+  readonly apics: Apic[] = [];
+  pic: I8259Pair | undefined;
+  /** The vCPU whose turn it is. */
+  current = 0;
+  running = false;
+  private cancelSleep: (() => void) | undefined;
+  private scheduled = false;
+  private inSlice = false;
+  private stopped: (() => void)[] = [];
+  private flat: readonly FlatRange[] = [];
+  private turn = 0;
+  /** Asks the slice under way to end. */
+  private breakSlice = false;
+  idleNs = 0;
+
+  constructor(
+    private readonly ctx: DeviceContext,
+    private readonly memory: AddressSpace,
+    private readonly ram: GuestRam,
+    private readonly o: PcCpusOptions,
+  ) {
+    const { io } = ctx;
+    this.bus = new ApicBus(o.trace);
+    const model = o.model;
+    this.engine = new TcgEngine(
+      ram,
+      x86Target(model),
+      o.runtime,
+      o.count,
+      {
+        ioRead: (port, size) => io.read(port, size as 1 | 2 | 4),
+        ioWrite: (port, size, value) => io.write(port, size as 1 | 2 | 4, value),
+        physRead: (low, high, size) => memory.read(high * 2 ** 32 + low, size as 1 | 2 | 4),
+        physWrite: (low, high, size, value) => memory.write(high * 2 ** 32 + low, size as 1 | 2 | 4, value),
+        tsc: () => Math.floor(o.clock.nowNs()),
+        msrRead: (cpu, index) => this.msrRead(cpu, index),
+        msrWrite: (cpu, index, low, high) => this.msrWrite(cpu, index, low, high),
+        acknowledge: (cpu) => this.acknowledge(cpu),
+        tprRead: (cpu) => this.apics[cpu]!.tpr >> 4,
+        tprWrite: (cpu, value) => {
+          this.apics[cpu]!.tpr = (value & 15) << 4;
+        },
+        cpuid: (cpu, leaf, subleaf, out) => {
+          const env = this.engine.envOf(cpu);
+          model.cpuid(
+            leaf,
+            subleaf,
+            {
+              index: cpu,
+              cores: o.count,
+              osxsave: (ram.u32[(env + L.CR4) >>> 2]! & (1 << 18)) !== 0,
+              apicEnabled: this.apics[cpu]!.enabled,
+              xcr0: ram.u32[(env + L.XCR0) >>> 2]!,
+            },
+            out,
+          );
+        },
+        random: (out) => {
+          const bytes = new Uint8Array(8);
+          o.randomBytes(bytes);
+          out[0] = bytes[0]! | (bytes[1]! << 8) | (bytes[2]! << 16) | (bytes[3]! << 24);
+          out[1] = bytes[4]! | (bytes[5]! << 8) | (bytes[6]! << 16) | (bytes[7]! << 24);
+        },
+        notify: (_cpu, what) => {
+          if (what === 2) {
+            this.breakSlice = true;
+            o.onTripleFault();
+          }
+        },
+      },
+      o.trace,
+      o.shared,
+      { tier1: o.tier1 },
+    );
+    for (let i = 0; i < o.count; i++) {
+      applyModel(ram.u32, this.engine.envOf(i), model);
+      this.apics.push(
+        new Apic(
+          ctx,
+          this.bus,
+          {
+            updateInterrupt: () => this.updateInterrupt(i),
+            nmi: () => this.signal(i, L.EV_NMI),
+            smi: () => this.signal(i, L.EV_SMI),
+            init: () => this.signal(i, L.EV_INIT),
+            startup: (vector) => {
+              ram.u32[(this.engine.envOf(i) + L.SIPI_VECTOR) >>> 2] = vector;
+              this.signal(i, L.EV_SIPI);
+            },
+          },
+          { id: i, bsp: i === 0, x2apic: model.features.has("x2apic"), physBits: model.physBits, tscToNs: (t) => Number(t) },
+        ),
+      );
+    }
+    memory.onRamWrite = (at, length) => this.engine.ramWritten(at, length);
+    memory.changed.on(() => this.mapMemory());
+    this.mapMemory();
+    o.timers.onChange = () => this.wake();
+  }
+
+  /** Puts the flattened memory map into the engine's page table of the machine. */
+  private mapMemory(): void {
+    const u32 = this.ram.u32;
+    const base = PHYS_MAP >>> 2;
+    const old = this.flat;
+    const now = this.memory.ranges();
+    const same = (a: FlatRange, b: FlatRange) => a.start === b.start && a.end === b.end && a.mapping === b.mapping;
+    const limit = PHYS_MAP_PAGES * 4096;
+    for (const r of old)
+      if (!now.some((n) => same(n, r)))
+        u32.fill(0, base + Math.floor(r.start / 4096), base + Math.ceil(Math.min(r.end, limit) / 4096));
+    for (const r of now) {
+      const region = r.mapping.region;
+      if (region.kind === "io" || region.kind === "none" || r.start >= limit) continue;
+      if (old.some((p) => same(p, r))) continue;
+      const first = Math.ceil(r.start / 4096);
+      const last = Math.floor(Math.min(r.end, limit) / 4096);
+      const host = region.block.hostOffset + region.offset - r.mapping.base;
+      if ((host + first * 4096) % 4096) continue;
+      const kind = region.kind === "ram" ? MAP_RAM : MAP_ROM;
+      for (let p = first; p < last; p++) u32[base + p] = ((host + p * 4096) | kind) >>> 0;
+    }
+    this.flat = now;
+    this.engine.mapChanged();
+  }
+
+  private msrRead(cpu: number, index: number): number {
+    const apic = this.apics[cpu]!;
+    if (index === APIC_BASE_MSR) return Number(apic.readApicBase());
+    if (index === TSC_DEADLINE_MSR && this.o.model.features.has("tsc-deadline")) return Number(apic.tscDeadline);
+    if (index >= 0x800 && index < 0x900) {
+      const v = apic.readMsr(index);
+      if (v !== undefined) return Number(v);
+    }
+    this.ram.i32[(this.engine.envOf(cpu) + L.EXC_VECTOR) >>> 2] = 13;
+    return 0;
+  }
+
+  private msrWrite(cpu: number, index: number, low: number, high: number): number {
+    const apic = this.apics[cpu]!;
+    const value = (BigInt(high) << 32n) | BigInt(low);
+    if (index === APIC_BASE_MSR) return apic.writeApicBase(value) ? 1 : 0;
+    if (index === TSC_DEADLINE_MSR && this.o.model.features.has("tsc-deadline")) {
+      apic.setTscDeadline(value);
+      return 1;
+    }
+    if (index >= 0x800 && index < 0x900) return apic.writeMsr(index, value) ? 1 : 0;
+    return 0;
+  }
+
+  private acknowledge(cpu: number): number {
+    const apic = this.apics[cpu]!;
+    let vector = -1;
+    if (apic.hasInterrupt()) vector = apic.acknowledge();
+    else if (cpu === 0 && this.pic?.output.level && apic.acceptsPicInterrupt()) vector = this.pic.acknowledge();
+    this.updateInterrupt(cpu);
+    return vector;
+  }
+
+  /** Keeps EV_INTR at the level of what is pending. */
+  updateInterrupt(cpu: number): void {
+    const apic = this.apics[cpu];
+    if (!apic) return;
+    const pending = apic.hasInterrupt() || (cpu === 0 && !!this.pic?.output.level && apic.acceptsPicInterrupt());
+    if (pending) this.signal(cpu, L.EV_INTR);
+    else {
+      this.engine.clear(cpu, L.EV_INTR);
+      this.ram.u32[(this.engine.envOf(cpu) + L.INTR_WAIT) >>> 2] = 0;
+    }
+  }
+
+  signal(cpu: number, bits: number): void {
+    this.engine.signal(cpu, bits);
+    this.wake();
+  }
+
+  /** Lets the running turn end soon. */
+  requestBreak(): void {
+    this.breakSlice = true;
+    this.engine.signal(this.current, L.EV_EXIT);
+  }
+
+  start(): void {
+    if (this.running) return;
+    this.running = true;
+    this.o.clock.start();
+    this.schedule();
+  }
+
+  /** Resolves once the slice under way has ended. */
+  stop(): Promise<void> {
+    this.running = false;
+    this.cancelSleep?.();
+    this.cancelSleep = undefined;
+    this.o.clock.stop();
+    if (!this.inSlice) return Promise.resolve();
+    this.requestBreak();
+    return new Promise((resolve) => this.stopped.push(resolve));
+  }
+
+  private schedule(): void {
+    if (this.scheduled || !this.running) return;
+    this.scheduled = true;
+    this.o.scheduler.soon(() => {
+      this.scheduled = false;
+      this.slice();
+    });
+  }
+
+  /** Something happened that an idle machine must see. */
+  private wake(): void {
+    if (this.inSlice || !this.running) return;
+    this.cancelSleep?.();
+    this.cancelSleep = undefined;
+    this.schedule();
+  }
+
+  private slice(): void {
+    if (!this.running) return;
+    const { clock, timers } = this.o;
+    this.inSlice = true;
+    this.breakSlice = false;
+    let idle = false;
+    try {
+      const end = clock.nowNs() + SLICE_NS;
+      while (this.running && !this.breakSlice) {
+        timers.runDue();
+        idle = true;
+        for (let i = 0; i < this.o.count && this.running && !this.breakSlice; i++) {
+          const cpu = this.turn;
+          this.turn = (this.turn + 1) % this.o.count;
+          this.current = cpu;
+          if (this.isIdle(cpu)) continue;
+          if (this.engine.run(cpu, TURN_INSNS) !== "halted") idle = false;
+        }
+        const now = clock.nowNs();
+        if (idle && timers.nextDeadlineNs() > now) break;
+        idle = false;
+        if (now >= end) break;
+      }
+    } catch (error) {
+      this.running = false;
+      this.inSlice = false;
+      clock.stop();
+      this.o.onInternalError(error);
+      return;
+    }
+    this.inSlice = false;
+    for (const resolve of this.stopped.splice(0)) resolve();
+    if (!this.running) return;
+    if (!idle) {
+      this.schedule();
+      return;
+    }
+    const delay = (timers.nextDeadlineNs() - clock.nowNs()) / 1e6;
+    if (delay <= 0.05) this.schedule();
+    else
+      this.cancelSleep = this.o.scheduler.after(Math.min(delay, MAX_SLEEP_MS), () => {
+        this.cancelSleep = undefined;
+        this.schedule();
+      });
+  }
+
+  private isIdle(cpu: number): boolean {
+    const env = this.engine.envOf(cpu) >>> 2;
+    const halted = this.ram.u32[env + (L.HALTED >>> 2)]!;
+    if (!halted) return false;
+    return this.ram.u32[env + (L.EVENTS >>> 2)] === 0;
+  }
+
+  halted(cpu: number): boolean {
+    return this.ram.u32[(this.engine.envOf(cpu) + L.HALTED) >>> 2] !== 0;
+  }
+
+  /** Power-on state of all vCPUs; the others wait for SIPI. */
+  reset(): void {
+    for (let i = 0; i < this.o.count; i++) {
+      this.engine.select(i);
+      this.engine.runtime.resetCpu();
+      this.apics[i]!.reset();
+      const env = this.engine.envOf(i) >>> 2;
+      this.ram.u32[env + (L.EVENTS >>> 2)] = 0;
+      this.ram.u32[env + (L.HALTED >>> 2)] = i === 0 ? 0 : 2;
+      applyModel(this.ram.u32, this.engine.envOf(i), this.o.model);
+    }
+    this.engine.select(0);
+    this.engine.flushAll();
+    this.engine.mapChanged();
+    for (let i = 0; i < this.o.count; i++) this.updateInterrupt(i);
+  }
+
+  setA20(open: boolean): void {
+    const mask = open ? 0xffffffff : 0xffefffff;
+    for (let i = 0; i < this.o.count; i++) this.ram.u32[(this.engine.envOf(i) + L.A20_MASK) >>> 2] = mask;
+    this.engine.mapChanged();
+  }
+}
