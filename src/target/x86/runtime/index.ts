@@ -17,3 +17,6 @@ export * from "./far";
 export * from "./system";
 export * from "./msr";
 export * from "./strings";
+export * from "./arith";
+export * from "./atomic";
+export * from "./xsave";
