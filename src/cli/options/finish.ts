@@ -13,13 +13,13 @@ import type { Draft } from "./draft.js";
 import { toProperties } from "./grammar.js";
 
 /** Completes a draft. @throws VmError for what only the whole can tell */
-export function finish(draft: Draft): MachineConfig {
+export function finish(draft: Draft, streams = false): MachineConfig {
   const base = defaultConfig(draft.arch);
   if (draft.kernel === undefined) {
     if (draft.append !== undefined) throw new VmError("option/invalid", "-append: only allowed with -kernel option");
     if (draft.initrd !== undefined) throw new VmError("option/invalid", "-initrd: only allowed with -kernel option");
   }
-  defaultCharacters(draft);
+  defaultCharacters(draft, streams);
   const drives = finishDrives(draft);
   checkCharacters(draft);
   checkReferences(draft, drives);
@@ -63,11 +63,20 @@ export function finish(draft: Draft): MachineConfig {
 }
 
 /** Serial port and monitor that the user has not spoken of. */
-function defaultCharacters(draft: Draft): void {
+function defaultCharacters(draft: Draft, streams: boolean): void {
   if (draft.noDefaults) return;
   const serial = draft.serials.length === 0 && !draft.devices.some((d) => d.driver === "isa-serial");
   const monitor = !draft.monitorSet;
   const origin = "-nographic";
+  if (streams && !draft.nographic) {
+    const stream = (id: string) => {
+      draft.chardevs.push({ id, mux: false, origin: "the API", backend: "stream" });
+      return { chardev: id, origin: "the API" };
+    };
+    if (serial) draft.serials.push(stream("serial0"));
+    if (monitor) draft.monitors.push(stream("monitor0"));
+    return;
+  }
   if (!draft.nographic) {
     // QEMU shows them in its window; without one they go nowhere.
     if (serial) draft.serials.push({ chardev: shortForm(draft, "null", "serial0", "-serial null"), origin: "-serial null" });

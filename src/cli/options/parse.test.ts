@@ -258,3 +258,21 @@ test("every option is in -help, once", () => {
   assert.ok(result instanceof PrintAndExit);
   for (const n of names) assert.match(result.text, new RegExp(`-${n}\\b`), n);
 });
+
+test("the API's default character devices are streams", () => {
+  const c = parseCommandLine([], { ...personality, streams: true });
+  assert.ok(!(c instanceof PrintAndExit));
+  assert.deepEqual(
+    c.chardevs.map((x) => [x.id, x.backend]),
+    [
+      ["serial0", "stream"],
+      ["monitor0", "stream"],
+    ],
+  );
+  const d = parseCommandLine(["-serial", "null", "-monitor", "none"], { ...personality, streams: true });
+  assert.ok(!(d instanceof PrintAndExit));
+  assert.deepEqual(
+    d.chardevs.map((x) => x.backend),
+    ["null"],
+  );
+});

@@ -8,15 +8,21 @@ import { finish } from "./finish.js";
 import { helpText, versionText } from "./help.js";
 import { findOption, UNSUPPORTED_OPTIONS } from "./table.js";
 
+/** Which program the command line is for. */
+export interface Personality {
+  readonly program: string;
+  readonly arch: GuestArch;
+  readonly deviceTypes: readonly DeviceType[];
+  /** Serial port and monitor that nobody spoke of are streams of the API rather than nothing. */
+  readonly streams?: boolean;
+}
+
 /**
  * Reads a command line without the program's name. Options may have one dash or two.
  * @returns the configuration, or a text to print before ending with status 0
  * @throws VmError whose message is one line that names the option and its value
  */
-export function parseCommandLine(
-  args: readonly string[],
-  personality: { readonly program: string; readonly arch: GuestArch; readonly deviceTypes: readonly DeviceType[] },
-): MachineConfig | PrintAndExit {
+export function parseCommandLine(args: readonly string[], personality: Personality): MachineConfig | PrintAndExit {
   const draft = newDraft(personality.program, personality.arch, personality.deviceTypes);
   try {
     for (let i = 0; i < args.length; i++) {
@@ -42,7 +48,7 @@ export function parseCommandLine(
       if (value === undefined) throw new VmError("option/missing", `${arg}: requires an argument`);
       option.parse(draft, value, `${arg} ${value}`);
     }
-    return finish(draft);
+    return finish(draft, personality.streams ?? false);
   } catch (e) {
     if (e instanceof PrintAndExit) return e;
     throw e;

@@ -1,0 +1,28 @@
+/** The programs: chooses the personality by name, runs it, and gives the exit status. */
+import { VmError } from "../base/errors.js";
+import { run } from "./verbs/run.js";
+import { system } from "./verbs/system.js";
+import { tandem } from "./verbs/tandem.js";
+
+export type ProgramName = "tandem" | "tandem-system-x86_64" | "tandem-system-i386";
+
+/**
+ * Runs a program to its end. The process ends with its exit status: 0, 1 for whatever the user got wrong (one line on
+ * stderr says what), or the guest's own through isa-debug-exit.
+ */
+export async function main(program: ProgramName, args: readonly string[]): Promise<void> {
+  let status: number;
+  try {
+    status =
+      program === "tandem"
+        ? await tandem(args, { run })
+        : await system(program, args, program === "tandem-system-i386" ? "i386" : "x86_64");
+  } catch (e) {
+    if (!(e instanceof VmError)) throw e;
+    process.stderr.write(`${program}: ${e.message}\n`);
+    status = 1;
+  }
+  // What is still on its way to a pipe goes out first.
+  await Promise.all([process.stdout, process.stderr].map((s) => new Promise<void>((resolve) => s.write("", () => resolve()))));
+  process.exit(status);
+}

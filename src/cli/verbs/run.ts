@@ -1,0 +1,72 @@
+/**
+ * `tandem run`: the embedded guest. On a terminal it is `tandem-system-x86_64 -nographic` with the guest's images; with
+ * input from a pipe or file each line is typed when the guest's shell shows its prompt, and at the end of the input the
+ * guest is powered off.
+ */
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { packageRoot } from "../../host/node/built-in.js";
+import { createMachine, type Machine } from "../../index.js";
+import { PromptWatch } from "./prompt.js";
+import { onTermination } from "./signals.js";
+import { system } from "./system.js";
+
+/** Checks left out that a virtual machine does not need, and no kernel messages. */
+const APPEND = "console=ttyS0 quiet tsc=reliable no_timer_check";
+const END_LINE = "poweroff";
+
+/** The embedded guest as options; what the user adds comes later and wins. */
+export function guestOptions(root: string): string[] {
+  const image = (name: string) => join(root, "guests/x86_64", name);
+  return ["-m", "256", "-kernel", image("bzImage"), "-initrd", image("initrd.lz4"), "-append", APPEND];
+}
+
+/** @returns the exit status @throws VmError */
+export async function run(extra: readonly string[]): Promise<number> {
+  const options = [...guestOptions(packageRoot()), ...extra];
+  if (process.stdin.isTTY) return system("tandem", ["-nographic", ...options], "x86_64");
+  const machine = await createMachine({ args: ["-nodefaults", "-vga", "none", ...options], ...STREAM_SERIAL });
+  const stop = onTermination(() => machine.quit());
+  try {
+    const output = show(machine);
+    machine.run();
+    // Lines go in at their own pace; the machine's end is what counts.
+    void type(machine, output.watch);
+    const { status } = await machine.ended;
+    await output.done;
+    return status;
+  } finally {
+    stop();
+  }
+}
+
+const STREAM_SERIAL = {
+  chardevs: [{ id: "serial0", mux: false, origin: "tandem run", backend: "stream" }],
+  serials: [{ chardev: "serial0" }],
+} as const;
+
+/** Copies the guest's output to stdout and watches it for the prompt. */
+function show(machine: Machine): { watch: PromptWatch; done: Promise<void> } {
+  const watch = new PromptWatch();
+  const reader = machine.serial().readable.getReader();
+  process.stdout.on("error", () => machine.quit());
+  const done = (async () => {
+    for (;;) {
+      const { done: end, value } = await reader.read();
+      if (end) return;
+      process.stdout.write(value!);
+      watch.output(value!);
+    }
+  })();
+  return { watch, done };
+}
+
+async function type(machine: Machine, watch: PromptWatch): Promise<void> {
+  const writer = machine.serial().writable.getWriter();
+  const send = async (line: string) => {
+    await watch.prompt();
+    await writer.write(`${line}\n`);
+  };
+  for await (const line of createInterface({ input: process.stdin })) await send(line);
+  await send(END_LINE);
+}

@@ -1,0 +1,41 @@
+/** `tandem VERB`: what QEMU's command line has no word for. */
+import { VmError } from "../../base/errors.js";
+import { VERSION_LINE } from "../../base/version.js";
+
+const HELP = `${VERSION_LINE}
+usage: tandem VERB [arguments]
+
+  run [-- QEMU options]   boots the embedded Linux guest to a shell; with input from a pipe, runs its lines there
+  help                    this text
+  version                 versions
+
+Machines of your own: tandem-system-x86_64 -help, tandem-system-i386 -help
+`;
+
+/** Verbs that are planned and refused until they are there. */
+const LATER = ["doctor", "img", "manage", "bench"];
+
+/** @returns the exit status @throws VmError */
+export async function tandem(
+  args: readonly string[],
+  verbs: { readonly run: (args: readonly string[]) => Promise<number> },
+): Promise<number> {
+  const [verb = "help", ...rest] = args;
+  switch (verb) {
+    case "run":
+      return verbs.run(rest[0] === "--" ? rest.slice(1) : rest);
+    case "help":
+    case "-h":
+    case "-help":
+    case "--help":
+      process.stdout.write(HELP);
+      return 0;
+    case "version":
+    case "-version":
+    case "--version":
+      process.stdout.write(`${VERSION_LINE}\n`);
+      return 0;
+  }
+  if (LATER.includes(verb)) throw new VmError("option/unsupported", `${verb}: not in this version`);
+  throw new VmError("option/unknown", `${verb}: no such verb; tandem help lists them`);
+}
