@@ -12,6 +12,9 @@ export interface FpHelperIndexes {
   /** (a, b, operation) -> bits; operation 0 add, 1 sub, 2 mul, 3 div, 6 sqrt of b */
   arith32: number;
   arith64: number;
+  /** (address of a, address of b, operation): all lanes at once, into a's place */
+  packed32: number;
+  packed64: number;
   /** (a, b, signalling) -> flags image */
   compare32: number;
   compare64: number;
@@ -29,6 +32,12 @@ export interface FpContext {
   fpFast: number;
   push(operand: "a" | "b", type: "i64" | "v128"): void;
   imm(): void;
+  /** Pushes the upper half of the immediate: a table index. */
+  immHi(): void;
+  /** Tier 1: the lower half's value. */
+  immLo?: number;
+  /** Offset of 32 bytes in the state for the operands of vector helpers. */
+  scratch: number;
   temps: { vec: number; vec2: number; vec3: number; val: number; t32: number };
   /** Tier 0: prepares for a helper that may raise. */
   slow(): void;
@@ -66,7 +75,162 @@ export function emitFpOp(w: FunctionWriter, op: OpDef, c: FpContext): void {
     }
     return;
   }
+  if (op.name === "fhelper") {
+    if (c.leaveIf) emitGuard(w, c);
+    else c.slow();
+    c.push("a", "i64");
+    c.push("b", "i64");
+    c.imm();
+    c.immHi();
+    w.callIndirect(c.helperType);
+    return;
+  }
+  if (op.name === "fvhelper" || /^v(f(min|max|cmp|sqrt|round)|cvt)/.test(op.name)) {
+    emitVector(w, c, op.name);
+    return;
+  }
   emitConvert(w, op.name, c);
+}
+
+/** Tier 1: leaves the region unless all exceptions are masked and native arithmetic is exact. */
+function emitGuard(w: FunctionWriter, c: FpContext): void {
+  w.get(c.env);
+  w.op("i32.load", c.fpFast);
+  w.op("i32.eqz");
+  c.leaveIf!();
+}
+
+/** Pushes the helper's result for the operands in vec2 and vec3, which it gets in memory. */
+function vectorHelper(w: FunctionWriter, c: FpContext, imm = c.imm, index = c.immHi): void {
+  for (const [v, at] of [
+    [c.temps.vec2, c.scratch],
+    [c.temps.vec3, c.scratch + 16],
+  ] as const) {
+    w.get(c.env);
+    w.get(v);
+    w.op("v128.store", at);
+  }
+  for (const at of [c.scratch, c.scratch + 16]) {
+    w.get(c.env);
+    w.i32(at);
+    w.op("i32.add");
+    w.op("i64.extend_i32_u");
+  }
+  imm();
+  index();
+  w.callIndirect(c.helperType);
+  w.drop();
+  w.get(c.env);
+  w.op("v128.load", c.scratch);
+}
+
+/** Operations with a helper in their immediate. Natively only where no lane could signal more than inexact. */
+function emitVector(w: FunctionWriter, c: FpContext, name: string): void {
+  c.push("a", "v128");
+  w.set(c.temps.vec2);
+  c.push("b", "v128");
+  w.set(c.temps.vec3);
+  const a = c.temps.vec2;
+  const b = c.temps.vec3;
+  if (!c.leaveIf) {
+    c.slow();
+    vectorHelper(w, c);
+    return;
+  }
+  emitGuard(w, c);
+  if (name === "fvhelper") {
+    vectorHelper(w, c);
+    return;
+  }
+  const imm = c.immLo!;
+  const bits = name.startsWith("vf") ? (name.endsWith("64") ? 64 : 32) : 32;
+  const f = bits === 64 ? "f64x2" : "f32x4";
+  const both = (op: string, x = a, y = b) => {
+    w.get(x);
+    w.get(y);
+    w.op(op);
+  };
+  const unary = (op: string) => {
+    w.get(b);
+    w.op(op);
+  };
+  /** Lanes of `v` that are NaN. */
+  const nan = (v: number) => both(`${f}.ne`, v, v);
+  const or = () => w.op("v128.or");
+  // The mask of lanes that need the helper, then (in `native`) the result.
+  let native: () => void;
+  const kind = name.replace(/(32|64)$/, "");
+  switch (kind) {
+    case "vfmin":
+    case "vfmax":
+      native = () => both(`${f}.p${kind.slice(2)}`, b, a);
+      break;
+    case "vfcmp": {
+      // Without NaNs "not less than" is "greater or equal".
+      const op = ["eq", "lt", "le", "", "ne", "ge", "gt", ""][imm & 7]!;
+      native = () => {
+        if (op) both(`${f}.${op}`);
+        else w.v128(new Uint8Array(16).fill((imm & 7) === 7 ? 255 : 0));
+      };
+      break;
+    }
+    case "vfsqrt":
+      native = () => unary(`${f}.sqrt`);
+      break;
+    case "vfround": {
+      const op = imm & 4 ? "nearest" : ["nearest", "floor", "ceil", "trunc"][imm & 3]!;
+      native = () => unary(`${f}.${op}`);
+      break;
+    }
+    default:
+      native = () => {
+        if (name === "vcvti32f32") unary("f32x4.convert_i32x4_s");
+        else if (name === "vcvtf32f64") unary("f64x2.promote_low_f32x4");
+        else {
+          w.get(b);
+          if (!imm) w.op("f32x4.nearest");
+          w.op("i32x4.trunc_sat_f32x4_s");
+        }
+      };
+  }
+  if (name === "vcvti32f32") {
+    native();
+    return;
+  }
+  if (kind === "vfmin" || kind === "vfmax" || kind === "vfcmp") {
+    packedMask(w, a, bits, false);
+    packedMask(w, b, bits, false);
+    or();
+    nan(a);
+    or();
+    nan(b);
+    or();
+  } else if (kind === "vfsqrt") {
+    // The square root of a negative number is a NaN.
+    native();
+    w.set(c.temps.vec);
+    packedMask(w, b, bits, false);
+    nan(c.temps.vec);
+    or();
+  } else if (kind === "vfround") nan(b);
+  else if (name === "vcvtf32f64") {
+    packedMask(w, b, 32, false);
+    nan(b);
+    or();
+  } else {
+    // CVT(T)PS2DQ: every magnitude below 2^31.
+    unary("f32x4.abs");
+    w.f32(2 ** 31);
+    w.op("f32x4.splat");
+    w.op("f32x4.lt");
+    w.op("v128.not");
+  }
+  w.op("v128.any_true");
+  w.if("v128");
+  vectorHelper(w, c);
+  w.else();
+  native();
+  w.end();
 }
 
 /** Pushes the bits of a lane as i64. */
@@ -220,14 +384,13 @@ function packedMask(w: FunctionWriter, v: number, bits: 32 | 64, notNormal: bool
 
 function emitPacked(w: FunctionWriter, c: FpContext, kind: string, bits: 32 | 64): void {
   const lanes = bits === 64 ? "f64x2" : "f32x4";
-  const count = 128 / bits;
-  const slow = () => {
-    w.get(c.temps.vec2);
-    for (let i = 0; i < count; i++) {
-      helperArith(w, c, kind, bits, i);
-      insertBits(w, bits, i);
-    }
-  };
+  const slow = () =>
+    vectorHelper(
+      w,
+      c,
+      () => w.i32(ARITH[kind]!),
+      () => w.i32(bits === 32 ? c.indexes.packed32 : c.indexes.packed64),
+    );
   if (!c.leaveIf) {
     c.slow();
     slow();

@@ -26,6 +26,8 @@ export interface EnvLayout {
   readonly vtempsEnd: number;
   /** u32: nonzero = native floating point gives exact flags. */
   readonly fpFast: number;
+  /** 32 bytes for the operands of vector helpers. */
+  readonly fpScratch: number;
   readonly tlb: number;
   readonly tlbMmuSize: number;
   readonly jc: number;

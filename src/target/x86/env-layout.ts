@@ -21,6 +21,7 @@ export const X86_ENV: EnvLayout = {
   vtemps: L.VTEMP,
   vtempsEnd: L.VTEMP + 256,
   fpFast: L.FP_FAST,
+  fpScratch: L.SCRATCH,
   tlb: L.TLB,
   tlbMmuSize: L.TLB_MMU_SIZE,
   jc: L.JC,

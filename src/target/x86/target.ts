@@ -18,6 +18,8 @@ export function x86Target(model: CpuModel): TcgTarget {
       segchk: h("h_segchk"),
       arith32: h("h_fp_arith32"),
       arith64: h("h_fp_arith64"),
+      packed32: h("h_fp_packed32"),
+      packed64: h("h_fp_packed64"),
       compare32: h("h_sse_comi_f32"),
       compare64: h("h_sse_comi_f64"),
       convert: h("h_fp_convert"),

@@ -266,7 +266,7 @@ for (const t of ["32", "64"] as const) {
   for (const n of ["add", "sub", "mul", "div"]) special(`f${n}${t}`, "v128", "va vb", 0, `lane 0: f${t} ${n}; other lanes from a`);
   special(`fsqrt${t}`, "v128", "va vb", 0, "lane 0 = square root of b's; other lanes from a");
   for (const n of ["add", "sub", "mul", "div"]) special(`vf${n}${t}`, "v128", "va vb", 0, `packed f${t} ${n}`);
-  special(`fcom${t}`, "i64", "va vb", 0, "flags image of comparing lane 0 (imm: 1 = COMIS, signalling on quiet NaN)");
+  special(`fcom${t}`, "i64", "va vb", 0, "flags image of comparing lane 0 (imm as the compare helper takes it)");
 }
 special("cvtf32f64", "v128", "va vb", 0, "CVTSS2SD: lane 0 = f64 of b's f32; lane 1 from a");
 special("cvtf64f32", "v128", "va vb", 0, "CVTSD2SS: lane 0 = f32 of b's f64; other lanes from a");
@@ -277,6 +277,25 @@ special("cvttf64i32", "i64", "va", 0, "CVTTSD2SI to 32 bits");
 special("cvttf64i64", "i64", "va", 0, "CVTTSD2SI to 64 bits");
 special("cvttf32i32", "i64", "va", 0, "CVTTSS2SI to 32 bits");
 special("cvttf32i64", "i64", "va", 0, "CVTTSS2SI to 64 bits");
+
+// Exact helper imm hi, called with imm lo; where a name says what it computes, natively when nothing is special.
+special("fhelper", "i64", "a b", 0, "d = helper(a, b, imm lo): may raise while exceptions are unmasked");
+special("fvhelper", "v128", "va vb", 0, "d = what helper(address of a copy of a, address of a copy of b, imm lo) leaves at the first");
+for (const t of ["32", "64"] as const) {
+  special(`vfmin${t}`, "v128", "va vb", 0, "a < b ? a : b");
+  special(`vfmax${t}`, "v128", "va vb", 0, "a > b ? a : b");
+  special(`vfcmp${t}`, "v128", "va vb", 0, "predicate imm lo (0-7 as CMPPS): all ones or zero");
+  special(`vfsqrt${t}`, "v128", "va vb", 0, "square roots of b");
+  special(`vfround${t}`, "v128", "va vb", 0, "b to integral values, imm lo as ROUNDPS");
+}
+special("vcvti32f32", "v128", "va vb", 0, "CVTDQ2PS of b");
+special("vcvtf32i32", "v128", "va vb", 0, "CVTPS2DQ of b (imm lo 1: CVTTPS2DQ)");
+special("vcvtf32f64", "v128", "va vb", 0, "CVTPS2PD of b, whose upper half is zero");
+value("vcvti32f64", "f64x2.convert_low_i32x4_s(va)", "CVTDQ2PD: always exact");
+value("vpairs0_32", "i8x16.shuffle[0,1,2,3,8,9,10,11,16,17,18,19,24,25,26,27](va, vb)", "even 32-bit lanes of a, then of b");
+value("vpairs1_32", "i8x16.shuffle[4,5,6,7,12,13,14,15,20,21,22,23,28,29,30,31](va, vb)", "odd 32-bit lanes of a, then of b");
+value("vpairs0_16", "i8x16.shuffle[0,1,4,5,8,9,12,13,16,17,20,21,24,25,28,29](va, vb)", "even 16-bit lanes of a, then of b");
+value("vpairs1_16", "i8x16.shuffle[2,3,6,7,10,11,14,15,18,19,22,23,26,27,30,31](va, vb)", "odd 16-bit lanes of a, then of b");
 
 /** All operations, by code. */
 export const OPS: readonly OpDef[] = table;

@@ -182,6 +182,8 @@ const unary: [string, number][] = [
   ["i32x4.extend_low_i16x8_s", 167], ["i32x4.extend_high_i16x8_s", 168], ["i32x4.extend_low_i16x8_u", 169], ["i32x4.extend_high_i16x8_u", 170],
   ["i64x2.extend_low_i32x4_s", 199], ["i64x2.extend_high_i32x4_s", 200], ["i64x2.extend_low_i32x4_u", 201], ["i64x2.extend_high_i32x4_u", 202],
   ["i16x8.extadd_pairwise_i8x16_s", 124], ["i16x8.extadd_pairwise_i8x16_u", 125], ["i32x4.extadd_pairwise_i16x8_s", 126],
+  ["f32x4.ceil", 103], ["f32x4.floor", 104], ["f32x4.trunc", 105], ["f32x4.nearest", 106],
+  ["f64x2.ceil", 116], ["f64x2.floor", 117], ["f64x2.trunc", 122], ["f64x2.nearest", 148],
   ["i32x4.trunc_sat_f32x4_s", 248], ["f32x4.convert_i32x4_s", 250], ["f64x2.convert_low_i32x4_s", 254],
 ];
 for (const [n, c] of unary) v(n, c, V, "v128");

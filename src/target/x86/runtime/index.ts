@@ -26,3 +26,4 @@ export * from "./x87-move";
 export * from "./x87-control";
 export * from "./sse-fp";
 export { h_fpu_note } from "./x87-state";
+export * from "./sse-lanes";
