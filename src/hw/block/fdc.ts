@@ -430,7 +430,8 @@ export class Fdc implements Device {
   /** Why nothing on the disk can be found: no disk, another rate, no such side or track. */
   private diskError(d: FloppyDrive): number {
     const f = d.format;
-    return !f || !f.rates.includes(this.rate) || this.head >= f.heads || d.track >= f.tracks ? St1.missingMark : 0;
+    if (!f?.rates.includes(this.rate)) return St1.missingMark;
+    return this.head >= f.heads || d.track >= f.tracks ? St1.missingMark : 0;
   }
 
   // Transfers
