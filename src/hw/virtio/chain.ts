@@ -48,7 +48,13 @@ export class SegmentList {
     this.total += length;
     if (host < 0) this.nonRam += length;
     const last = this.count - 1;
-    if (host >= 0 && last >= 0 && this.hosts[last]! >= 0 && this.hosts[last]! + this.lens[last]! === host) {
+    if (
+      host >= 0 &&
+      last >= 0 &&
+      this.hosts[last]! + this.lens[last]! === host &&
+      this.addrs[last]! + this.lens[last]! === addr &&
+      this.hosts[last]! >= 0
+    ) {
       this.lens[last] = this.lens[last]! + length;
       return;
     }
@@ -107,6 +113,11 @@ export class SegmentList {
       offset = 0;
     }
     return done;
+  }
+
+  /** Calls `each` with the guest address and length of every piece that is RAM. */
+  forEach(each: (address: number, length: number) => void): void {
+    for (let i = 0; i < this.count; i++) if (this.hosts[i]! >= 0) each(this.addrs[i]!, this.lens[i]!);
   }
 
   /** Writes `length` zero bytes from `offset` on, in bounded pieces. */
