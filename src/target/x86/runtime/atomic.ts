@@ -5,7 +5,7 @@
  */
 import { setZf } from "./eflags";
 import { raise } from "./env";
-import { atomicHost, atomicStored, slowLoad, slowStore } from "./mmu";
+import { atomicHost, atomicPrepare, prepareStore, slowLoad, slowStore } from "./mmu";
 import { dataMmu, gpr, RAX, RBX, RCX, RDX, setGpr, trunc, X_GP } from "./state";
 
 
@@ -47,13 +47,13 @@ function modify(op: u32, at: u64, y: u64, size: u32): u64 {
     slowStore(at, combine(op, x, y), size, mmu);
     return x;
   }
+  atomicPrepare(h, 1 << size);
   let x = hostLoad(h, size);
   while (true) {
     const seen = swap(h, x, trunc(combine(op, x, y), size), size);
     if (seen == x) break;
     x = seen;
   }
-  atomicStored(h, 1 << size);
   return x;
 }
 
@@ -90,9 +90,8 @@ export function h_cmpxchg(a: u64, b: u64, imm: u32): u64 {
     slowStore(a, x == expected ? b : x, size, mmu);
     return x;
   }
-  const x = swap(h, expected, trunc(b, size), size);
-  if (x == expected) atomicStored(h, 1 << size);
-  return x;
+  atomicPrepare(h, 1 << size);
+  return swap(h, expected, trunc(b, size), size);
 }
 
 export function h_cmpxchg8b(a: u64, b: u64, imm: u32): u64 {
@@ -105,8 +104,8 @@ export function h_cmpxchg8b(a: u64, b: u64, imm: u32): u64 {
     x = slowLoad(a, 3, mmu);
     slowStore(a, x == expected ? value : x, 3, mmu);
   } else {
+    atomicPrepare(h, 8);
     x = swap(h, expected, value, 3);
-    if (x == expected) atomicStored(h, 8);
   }
   setZf(x == expected);
   if (x != expected) {
@@ -119,6 +118,7 @@ export function h_cmpxchg8b(a: u64, b: u64, imm: u32): u64 {
 export function h_cmpxchg16b(a: u64, b: u64, imm: u32): u64 {
   if ((a & 15) != 0) raise(X_GP, 0);
   const mmu = dataMmu();
+  prepareStore(a, 16, mmu);
   const low = slowLoad(a, 3, mmu);
   const high = slowLoad(a + 8, 3, mmu);
   const same = low == gpr(RAX) && high == gpr(RDX);

@@ -2,9 +2,9 @@
  * AssemblyScript. HFLAGS and the segment limits that translated code looks at, derived from the architectural state.
  */
 import {
-  CR0, CR4, DR, EFER, EFLAGS, EV_INTR, EVENTS, FL_AC, FL_IF, FL_IOPL, FL_TF, FL_VM, FP_FAST, HFLAGS, HF_ADDSEG, HF_CR4_DE, HF_CS32, HF_CS64, HF_CSCHK, HF_DR7,
+  CR0, CR4, DR, EFER, EFLAGS, EV_INTR, EVENTS, FL_AC, FL_IF, FL_IOPL, FL_TF, FL_VM, HFLAGS, HF_ADDSEG, HF_CR4_DE, HF_CS32, HF_CS64, HF_CSCHK, HF_DR7,
   HF_EM, HF_FSGSBASE, HF_IOPL_SHIFT, HF_LMA, HF_MMU_SHIFT, HF_MP, HF_OSFXSR, HF_OSXMMEXCPT, HF_OSXSAVE, HF_PE, HF_SEGCHK, HF_SMM,
-  HF_SS32, HF_TF, HF_TS, HF_UMIP, HF_VM, INTR_WAIT, MMU_KERNEL, MMU_KERNEL_SMAP, MMU_USER, MXCSR, SEG_RLIM, SEG_WLIM, SMM,
+  HF_SS32, HF_TF, HF_TS, HF_UMIP, HF_VM, INTR_WAIT, MMU_KERNEL, MMU_KERNEL_SMAP, MMU_USER, SEG_RLIM, SEG_WLIM, SMM,
 } from "../layout";
 import { env } from "./env";
 import {
@@ -96,9 +96,4 @@ function segmentLimits(s: u32, checked: bool): void {
   }
   store<u64>(env + SEG_RLIM + (s << 3), read);
   store<u64>(env + SEG_WLIM + (s << 3), write);
-}
-
-/** FP_FAST after MXCSR was loaded: all exceptions masked, PE set, round to nearest, no DAZ, no FTZ. */
-export function flushFpFast(): void {
-  w32(FP_FAST, (r32(MXCSR) & 0xffe0) == 0x1fa0 ? 1 : 0);
 }

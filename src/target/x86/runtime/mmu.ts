@@ -100,9 +100,9 @@ function setBits(phys: u64, old: u64, bits: u64, size: u32): void {
   const e = mapEntry(p);
   if ((e & MAP_KIND) != MAP_RAM) return;
   const h = <usize>((e & ~0xfff) | (<u32>p & 0xfff));
+  if (load<u8>(CODE_PAGES + (h >> 12)) != 0) codeWrite(<u32>h, size);
   if (size == 4) atomic.cmpxchg<u32>(h, <u32>old, <u32>(old | bits));
   else atomic.cmpxchg<u64>(h, old, old | bits);
-  if (load<u8>(CODE_PAGES + (h >> 12)) != 0) codeWrite(<u32>h, size);
 }
 
 function faultCode(present: bool, reserved: bool, access: u32, user: bool): i32 {
@@ -367,12 +367,12 @@ function storeVia(e: usize, linear: u64, value: u64, size: u32): void {
   }
   const h = <usize>(load<u32>(e + TLB_HOST) + (<u32>linear & 0xfff));
   // Before the store: the host may restart the instruction when it overwrites the block it is part of.
-  if ((tag & TAG_CODE) != 0) codeStored(e, h, 1 << size);
+  if ((tag & TAG_CODE) != 0) codeStore(e, h, 1 << size);
   hostStore(h, value, size);
 }
 
 /** A store into a page with translated code is about to be done. */
-function codeStored(e: usize, h: usize, bytes: u32): void {
+function codeStore(e: usize, h: usize, bytes: u32): void {
   codeWrite(<u32>h, bytes);
   if (load<u8>(CODE_PAGES + (h >> 12)) == 0) store<u64>(e + TLB_WRITE, load<u64>(e + TLB_WRITE) & ~(<u64>TAG_CODE));
 }
@@ -406,9 +406,8 @@ export function slowStore(linear: u64, value: u64, size: u32, mmu: u32): void {
     return;
   }
   const second = nextPage(linear);
-  lookup(linear, mmu, ACC_WRITE);
-  lookup(second, mmu, ACC_WRITE);
   const first: u32 = 0x1000 - (<u32>linear & 0xfff);
+  prepareStore(linear, bytes, mmu);
   for (let i: u32 = 0; i < bytes; i++) {
     const at = i < first ? linear + i : second + (i - first);
     storeVia(lookup(at, mmu, ACC_WRITE), at, value >> (i << 3), 0);
@@ -450,6 +449,27 @@ export function st32(linear: u64, value: u64, mmu: u32): void {
 }
 export function st64(linear: u64, value: u64, mmu: u32): void {
   slowStore(linear, value, 3, mmu);
+}
+
+function prepareIn(linear: u64, bytes: u32, mmu: u32): void {
+  const e = lookup(linear, mmu, ACC_WRITE);
+  if ((load<u64>(e + TLB_WRITE) & (TAG_CODE | TAG_SLOW)) == TAG_CODE) {
+    codeStore(e, <usize>(load<u32>(e + TLB_HOST) + (<u32>linear & 0xfff)), bytes);
+  }
+}
+
+/** What a store of at most a page can raise or unwind for, done before it: faults of both pages, translated code. */
+export function prepareStore(linear: u64, bytes: u32, mmu: u32): void {
+  const first: u32 = 0x1000 - (<u32>linear & 0xfff);
+  if (bytes <= first) {
+    prepareIn(linear, bytes, mmu);
+    return;
+  }
+  const second = nextPage(linear);
+  lookup(linear, mmu, ACC_WRITE);
+  lookup(second, mmu, ACC_WRITE);
+  prepareIn(linear, first, mmu);
+  prepareIn(second, bytes - first, mmu);
 }
 
 /** Raises unless all of [linear, linear + bytes) may be accessed; bytes at most a page. */
@@ -495,8 +515,8 @@ export function atomicHost(linear: u64, size: u32, mmu: u32): usize {
   return <usize>(load<u32>(e + TLB_HOST) + (<u32>linear & 0xfff));
 }
 
-/** After a store to atomicHost's address. */
-export function atomicStored(h: usize, bytes: u32): void {
+/** Before a store to atomicHost's address. */
+export function atomicPrepare(h: usize, bytes: u32): void {
   if (load<u8>(CODE_PAGES + (h >> 12)) != 0) codeWrite(<u32>h, bytes);
 }
 
@@ -621,8 +641,8 @@ export function physStore(phys: u64, value: u64, size: u32): void {
     return;
   }
   const h = <usize>((e & ~0xfff) | (<u32>p & 0xfff));
-  hostStore(h, value, size);
   if (load<u8>(CODE_PAGES + (h >> 12)) != 0) codeWrite(<u32>h, 1 << size);
+  hostStore(h, value, size);
 }
 
 /** Loads the four PDPTEs of PAE paging. @returns false when reserved bits are set (state unchanged) */

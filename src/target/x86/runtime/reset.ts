@@ -9,9 +9,10 @@ import {
   TSC_OFFSET, XCR0, XMM, YMMH,
 } from "../layout";
 import { env, hostTsc, notify } from "./env";
-import { flushFpFast, updateHflags } from "./hflags";
+import { updateHflags } from "./hflags";
 import { flushTlb } from "./mmu";
 import { CR0_CD, CR0_ET, CR0_NW, CS, r32, r64, RDX, setGpr, setRip, w32, w64 } from "./state";
+import { updateFpFast } from "./sse-fp";
 import { setSeg } from "./segments";
 
 /** What INIT and power-on have in common. */
@@ -88,7 +89,7 @@ export function resetCpu(): void {
   w32(SMBASE, 0x30000);
   w64(ICOUNT, 0);
   if (r32(A20_MASK) == 0) w32(A20_MASK, 0xffffffff);
-  flushFpFast();
+  updateFpFast();
   flushTlb(0);
   updateHflags();
 }

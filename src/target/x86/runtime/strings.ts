@@ -9,7 +9,7 @@ import {
 } from "../layout";
 import { env, ioRead, ioWrite, raise } from "./env";
 import { h_dr_check, ioBreakpoint } from "./exceptions";
-import { ACC_READ, ACC_WRITE, checkAccess, direct, ld16, MMU_STACK, slowLoad, slowStore } from "./mmu";
+import { ACC_READ, ACC_WRITE, direct, ld16, MMU_STACK, prepareStore, slowLoad, slowStore } from "./mmu";
 import { linearOf } from "./segments";
 import {
   cpl, dataMmu, ES, FS, gpr, hflags, iopl, isCode64, isLma, isPe, isVm, r32, r64, RAX, RCX, RDI, RDX, RSI, segBase, setGpr, setGprSized, SS, trunc, w64,
@@ -370,7 +370,7 @@ export function h_rep_ins(a: u64, b: u64, imm: u32): u64 {
   while (budget != 0) {
     // Nothing may be read from the port that cannot be stored.
     const at = linearOf(ES, gpr(RDI) & addressMask, <u32>bytes, true);
-    checkAccess(at, <u32>bytes, mmu, ACC_WRITE);
+    prepareStore(at, <u32>bytes, mmu);
     slowStore(at, <u64>ioRead(port, <u32>bytes), size, mmu);
     if (!bulk) {
       h_dr_check(at, 0, <u32>bytes | 0x100);
