@@ -1,0 +1,100 @@
+/**
+ * npm run coverage-pages: writes docs/coverage/*.md from the tables that the code itself uses.
+ *   node --import tsx tools/coverage-pages.ts [--check]
+ */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { OPTION_GROUPS, UNSUPPORTED_OPTIONS } from "../src/cli/options/table.js";
+import { CHARDEV_BACKENDS, MACHINE_TYPES, TRACE_ITEMS, VGA_TYPES } from "../src/machine/catalog.js";
+import { commonProperties } from "../src/machine/device-properties.js";
+import { DEVICE_TYPES } from "../src/machine/device-types.js";
+import { COMMANDS, INFO_COMMANDS } from "../src/monitor/hmp/session.js";
+
+const FOLDER = fileURLToPath(new URL("../docs/coverage/", import.meta.url));
+const NOTE = "<!-- Made by `npm run coverage-pages` from the code's tables; do not edit. -->\n\n";
+
+/** A cell may hold anything. */
+const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("<", "&lt;").replaceAll("\n", " ");
+const code = (text: string) => (text === "" ? "" : `\`${text.replaceAll("|", "\\|")}\``);
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return `${[head, head.map(() => "---"), ...rows].map((r) => `| ${r.join(" | ")} |`).join("\n")}\n`;
+}
+
+function options(): string {
+  let out = "# Command-line options\n\n`tandem-system-x86_64` and `tandem-system-i386`; one dash or two.\n";
+  for (const g of OPTION_GROUPS)
+    out += `\n## ${g.heading}\n\n${table(
+      ["option", "argument", "what it does"],
+      g.options.map((o) => [o.names.map((n) => code(`-${n}`)).join(", "), code(o.argument ?? ""), cell(o.help.join("; "))]),
+    )}`;
+  const [pc] = MACHINE_TYPES;
+  out += `\n## Properties of \`-machine ${pc!.name}\`\n\n${table(
+    ["property", "values (first is the default)", "meaning"],
+    pc!.properties.map((p) => [code(p.name), code(p.accepts.join("|")), cell(p.description)]),
+  )}`;
+  out += `\n## Other values\n\n- \`-vga\`: ${VGA_TYPES.map((v) => code(v.name)).join(", ")}\n`;
+  out += `- \`-chardev\`: ${CHARDEV_BACKENDS.map(code).join(", ")}\n- \`-d\`: ${TRACE_ITEMS.map((t) => code(t.name)).join(", ")}\n`;
+  out += `\n## Refused by name\n\n${[...UNSUPPORTED_OPTIONS].map((o) => code(`-${o}`)).join(", ")}\n`;
+  return out;
+}
+
+function devices(): string {
+  const types = [...DEVICE_TYPES].sort((a, b) => (a.name < b.name ? -1 : 1));
+  let out = `# Devices\n\nWhat \`-device\` takes.\n\n${table(
+    ["device", "alias", "bus", "description"],
+    types.map((t) => [code(t.name), t.aliases.map(code).join(", "), t.bus, cell(t.description)]),
+  )}`;
+  for (const t of types)
+    out += `\n## ${t.name}\n\n${table(
+      ["property", "kind", "default", "meaning"],
+      [...t.properties, ...commonProperties(t)].map((p) => [
+        code(p.name),
+        p.type,
+        p.default === undefined ? "" : code(typeof p.default === "boolean" ? (p.default ? "on" : "off") : String(p.default)),
+        cell(p.description),
+      ]),
+    )}`;
+  return out;
+}
+
+function monitor(): string {
+  const rows = (commands: typeof COMMANDS, prefix = "") =>
+    commands.map((c) => [c.names.map((n) => code(prefix + n)).join(", "), code(c.args), cell(c.help)]);
+  return `# Human monitor\n\n${table(["command", "arguments", "what it does"], rows(COMMANDS))}\n${table(
+    ["topic", "arguments", "what it shows"],
+    rows(INFO_COMMANDS, "info "),
+  )}`;
+}
+
+/** The pages by file name. */
+export const PAGES: { readonly [file: string]: () => string } = {
+  "options.md": options,
+  "devices.md": devices,
+  "monitor.md": monitor,
+};
+
+/** @returns the pages whose file differs from what the tables say */
+export function stalePages(): string[] {
+  return Object.entries(PAGES)
+    .filter(([file, make]) => {
+      try {
+        return readFileSync(path.join(FOLDER, file), "utf8") !== NOTE + make();
+      } catch {
+        return true;
+      }
+    })
+    .map(([file]) => file);
+}
+
+if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  if (process.argv.includes("--check")) {
+    const stale = stalePages();
+    for (const file of stale) console.error(`docs/coverage/${file} is out of date: npm run coverage-pages`);
+    process.exitCode = stale.length > 0 ? 1 : 0;
+  } else {
+    mkdirSync(FOLDER, { recursive: true });
+    for (const [file, make] of Object.entries(PAGES)) writeFileSync(path.join(FOLDER, file), NOTE + make());
+  }
+}
