@@ -34,6 +34,10 @@ export interface Drive {
   onMediaChange: () => void;
   /** Promises that are under way, so that a snapshot or a stop can wait for them. */
   inFlight: number;
+  /** Resolves when no request is under way, also none that the device started when an earlier one ended. */
+  settled?(): Promise<void>;
+  /** The first sector as it was when the image was opened, for a guess at the disk's geometry. */
+  readonly bootSector?: Uint8Array | undefined;
   /** Issues again what a `stop` policy held back; set by the device, called on `cont`. */
   onRetry?: () => void;
   /** The tray of a removable drive. The device sets both, the monitor looks at them. */

@@ -216,11 +216,11 @@ for (const [policy, kind, error, outcome] of [
       },
       (e) => results.push(e === undefined ? "ok" : "error"),
     );
-    await drive.idle();
+    await drive.settled();
     assert.deepEqual([results, stops], outcome === "held" ? [[], 1] : [[outcome], 0]);
     broken = false;
     drive.retry();
-    await drive.idle();
+    await drive.settled();
     await Promise.resolve();
     assert.deepEqual(results, [outcome === "held" ? "ok" : outcome]);
   });
@@ -234,7 +234,7 @@ test("a cancelled request does not reach the device", async () => {
     () => assert.fail("called"),
   );
   requests.cancel();
-  await drive.idle();
+  await drive.settled();
   assert.equal(drive.inFlight, 0);
 });
 

@@ -15,6 +15,7 @@ export interface DriveParts {
   readonly werror?: ErrorPolicy | undefined;
   readonly rerror?: ErrorPolicy | undefined;
   readonly serial?: string | undefined;
+  readonly bootSector?: Uint8Array | undefined;
 }
 
 /** A drive. The device that uses it sets `onMediaChange` and `onRetry`, the board `onIoError`. */
@@ -24,6 +25,7 @@ export class DriveState implements Drive {
   readonly werror: ErrorPolicy;
   readonly rerror: ErrorPolicy;
   readonly serial?: string | undefined;
+  readonly bootSector?: Uint8Array | undefined;
   backend: BlockBackend | undefined;
   onIoError: (error: unknown, isWrite: boolean) => void = () => {};
   onMediaChange: () => void = () => {};
@@ -41,6 +43,7 @@ export class DriveState implements Drive {
     this.werror = parts.werror ?? "enospc";
     this.rerror = parts.rerror ?? "report";
     this.serial = parts.serial;
+    this.bootSector = parts.bootSector;
   }
 
   /** Whether the medium can be taken out. */
@@ -61,7 +64,7 @@ export class DriveState implements Drive {
   }
 
   /** Resolves when no request is under way, also none that the device started when an earlier one ended. */
-  async idle(): Promise<void> {
+  async settled(): Promise<void> {
     while (this.inFlightCount > 0) await new Promise<void>((resolve) => this.waiting.push(resolve));
   }
 
@@ -94,7 +97,7 @@ export class DriveState implements Drive {
     this.onMediaChange();
     if (!old || old === backend) return;
     // Requests under way still belong to the old image.
-    await this.idle();
+    await this.settled();
     await old.close();
   }
 
@@ -103,7 +106,7 @@ export class DriveState implements Drive {
     const backend = this.backend;
     this.backend = undefined;
     if (!backend) return;
-    await this.idle();
+    await this.settled();
     try {
       if (!backend.readOnly) await backend.flush();
     } finally {
@@ -180,12 +183,26 @@ function openNull(options: DriveOptions): BlockBackend {
 /** Opens a drive as its options say. @throws VmError */
 export async function openDrive(options: DriveOptions, files: HostFiles): Promise<DriveState> {
   const media = options.if === "floppy" ? "floppy" : options.media;
+  const backend = options.file === undefined ? undefined : await openImage(options, files);
   return new DriveState({
     id: options.id,
     media,
     werror: options.werror,
     rerror: options.rerror,
     serial: options.serial,
-    backend: options.file === undefined ? undefined : await openImage(options, files),
+    backend,
+    bootSector: backend && media === "disk" ? await firstSector(backend) : undefined,
   });
+}
+
+/** A disk whose first sector cannot be read still opens; the guest will meet the error. */
+async function firstSector(backend: BlockBackend): Promise<Uint8Array | undefined> {
+  const sector = new Uint8Array(512);
+  if (backend.sizeBytes < sector.length) return undefined;
+  try {
+    await backend.read(0, sector);
+    return sector;
+  } catch {
+    return undefined;
+  }
 }

@@ -63,7 +63,7 @@ function machine(options: { size?: number | null; readOnly?: boolean; werror?: E
   const inb = (port: number) => m.io.read(port, 1);
   const settle = async () => {
     for (let i = 0; i < 20; i++) await Promise.resolve();
-    await drive.idle();
+    await drive.settled();
   };
   const g = {
     m,

@@ -28,13 +28,21 @@ export class IrqLine {
 
 /** Several drivers on one wire: it is high while any is (level-triggered, shared lines). */
 export class OrIrq {
-  private high = 0;
+  private readonly inputs: IrqLine[] = [];
   constructor(private readonly out: IrqLine) {}
 
   input(): IrqLine {
-    return new IrqLine((level) => {
-      this.high += level ? 1 : -1;
-      this.out.set(this.high > 0);
-    });
+    const line = new IrqLine(() => this.out.set(this.high));
+    this.inputs.push(line);
+    return line;
+  }
+
+  private get high(): boolean {
+    return this.inputs.some((line) => line.level);
+  }
+
+  /** After a restore, in which drivers and receivers have set their levels themselves: the wire follows, untold. */
+  sync(): void {
+    this.out.level = this.high;
   }
 }

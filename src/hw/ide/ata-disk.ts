@@ -48,10 +48,8 @@ export interface AtaDiskOptions {
   readonly serial?: string | undefined;
   readonly model?: string | undefined;
   readonly firmware?: string | undefined;
-  /** The physical shape; else a guess from size and `bootSector`. */
+  /** The physical shape; else a guess from size and the drive's boot sector. */
   readonly geometry?: Geometry | undefined;
-  /** The first sector, read by the board, for the guess. */
-  readonly bootSector?: Uint8Array | undefined;
 }
 
 /** How the address registers of a command are read. */
@@ -168,7 +166,7 @@ export class AtaDisk extends AtaDevice {
         `ide-hd: drive '${drive.id}' is read-only, and an IDE disk is not; use snapshot=on`,
       );
     this.totalSectors = Math.floor(drive.backend.sizeBytes / SECTOR);
-    this.geometry = options.geometry ?? guessGeometry(options.bootSector, this.totalSectors);
+    this.geometry = options.geometry ?? guessGeometry(drive.bootSector, this.totalSectors);
   }
 
   override reset(): void {

@@ -41,7 +41,7 @@ function machine(options: { werror?: ErrorPolicy; rerror?: ErrorPolicy; sectors?
   const io = m.io;
   const settle = async () => {
     for (let i = 0; i < 50; i++) await Promise.resolve();
-    for (const d of [drive, cdDrive]) await d.idle();
+    for (const d of [drive, cdDrive]) await d.settled();
   };
   const g = {
     m,
