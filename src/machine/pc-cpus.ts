@@ -38,6 +38,7 @@ export interface PcCpusOptions {
   readonly timers: TimerQueue;
   readonly randomBytes: (out: Uint8Array) => void;
   readonly tier1: boolean;
+  readonly hostMs: () => number;
   readonly onTripleFault: () => void;
   readonly onInternalError: (error: unknown) => void;
 }
@@ -119,6 +120,7 @@ export class PcCpus {
       o.trace,
       o.shared,
       { tier1: o.tier1 },
+      () => o.hostMs(),
     );
     for (let i = 0; i < o.count; i++) {
       applyModel(ram.u32, this.engine.envOf(i), model);

@@ -134,6 +134,7 @@ export class PcBoard implements Board {
       timers: this.timers,
       randomBytes: (out) => host.randomBytes(out),
       tier1: accel?.props.tier1 !== "off",
+      hostMs: () => host.clock.monotonicNs() / 1e6,
       onTripleFault: () => this.request({ kind: "reset", reason: "triple-fault" }),
       onInternalError: (error) => {
         const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -443,6 +444,7 @@ export class PcBoard implements Board {
           ["regions compiled", e.tier1.stats.regions],
           ["region WebAssembly bytes", e.tier1.stats.bytes],
           ["region guest instructions", e.tier1.stats.insns],
+          ["region compile ms", Math.round(e.tier1.stats.compileMs)],
           ["blocks not compilable", e.tier1.stats.failed],
           ["region exit sites taken", e.stats.siteBlocks],
         ];

@@ -2,7 +2,7 @@
  * Translated blocks: where they lie in linear memory, which guest code they came from, and how they die when it is
  * written. Keys are host addresses of guest code, so aliases of one page share blocks only when their PC agrees too.
  */
-import { BLOCKS, CODE_PAGES, ENGINE_BYTES } from "./map.js";
+import { BH_FUNC, BH_MAP, BH_NEXT, BLOCK_HASH, BLOCK_HASH_SIZE, BLOCKS, CODE_PAGES, ENGINE_BYTES } from "./map.js";
 import type { BlockEnd } from "./target.js";
 
 /** One translated basic block. */
@@ -10,8 +10,6 @@ export class Block {
   /** Address of the header in linear memory. */
   header = 0;
   valid = true;
-  /** Region function that begins here: table index, 0 = none. */
-  func = 0;
   constructor(
     readonly host: number,
     /** Host address of the second page's first byte if the block reaches into it, else 0. */
@@ -44,6 +42,7 @@ export class CodeCache {
 
   constructor(
     private readonly u8: Uint8Array,
+    private readonly u32: Uint32Array,
     /** Write-protects a page (by host address) against stores that bypass us. */
     private readonly protect: (hostPage: number) => void,
     private readonly unprotect: (hostPage: number) => void,
@@ -74,13 +73,21 @@ export class CodeCache {
     const list = this.byHost.get(b.host);
     if (list) list.push(b);
     else this.byHost.set(b.host, [b]);
-    this.addPage(b.host & ~4095, b);
+    const head = hashSlot(b.host);
+    this.u32[(b.header + BH_NEXT) >>> 2] = this.u32[head]!;
+    this.u32[head] = b.header;
+    this.addPage(b.host - (b.host % 4096), b);
     if (b.host2) this.addPage(b.host2, b);
     this.blocks++;
   }
 
+  /** The region that begins at a block: its function (0 = none) and the list of places it relies on (0 = none). */
+  setRegion(b: Block, func: number, map: number): void {
+    this.u32[(b.header + BH_FUNC) >>> 2] = func;
+    this.u32[(b.header + BH_MAP) >>> 2] = map;
+  }
+
   private addPage(page: number, b: Block): void {
-    page = page >>> 0;
     let set = this.byPage.get(page);
     if (!set) {
       set = new Set();
@@ -154,6 +161,9 @@ export class CodeCache {
       if (i >= 0) list.splice(i, 1);
       if (list.length === 0) this.byHost.delete(b.host);
     }
+    let at = hashSlot(b.host);
+    while (this.u32[at] !== 0 && this.u32[at] !== b.header) at = (this.u32[at]! + BH_NEXT) >>> 2;
+    if (this.u32[at] === b.header) this.u32[at] = this.u32[(b.header + BH_NEXT) >>> 2]!;
     this.byPage.get(b.host - (b.host % 4096))?.delete(b);
     if (b.host2) this.byPage.get(b.host2)?.delete(b);
     this.blocks--;
@@ -165,10 +175,16 @@ export class CodeCache {
     this.flushes++;
     for (const page of this.byPage.keys()) this.unprotect(page);
     for (const set of this.regionsByPage.values()) for (const r of set) r.valid = false;
+    this.u32.fill(0, BLOCK_HASH >>> 2, (BLOCK_HASH >>> 2) + BLOCK_HASH_SIZE);
     this.byHost.clear();
     this.byPage.clear();
     this.regionsByPage.clear();
     this.next = BLOCKS;
     this.blocks = 0;
   }
+}
+
+/** Index (of u32) of the chain head for a host address. */
+function hashSlot(host: number): number {
+  return (BLOCK_HASH >>> 2) + ((host ^ (host >>> 12)) & (BLOCK_HASH_SIZE - 1));
 }

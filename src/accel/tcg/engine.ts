@@ -10,7 +10,7 @@ import { IrBuilder } from "./ir/builder.js";
 import { printIr } from "./ir/print.js";
 import { CODE_PAGES, CPU_COUNT, ENVS, SCRATCH_BLOCK } from "./map.js";
 import type { CodeSource, EnvLayout, FrontEnd } from "./target.js";
-import { BlockHeader, buildTier0, Exit, Jc, Site } from "./tier0.js";
+import { BlockHeader, buildTier0, Exit, Site } from "./tier0.js";
 import { Tier1 } from "./tier1/tier1.js";
 
 /** What the guest CPU's runtime exports (docs/helpers.md); the engine needs these, the rest are helpers. */
@@ -97,6 +97,8 @@ export class TcgEngine {
     readonly trace: Trace,
     readonly shared: boolean,
     options: { tier1: boolean } = { tier1: true },
+    /** Host milliseconds, for the compile time counter. */
+    readonly now: () => number = () => 0,
   ) {
     this.L = target.layout;
     this.u32 = ram.u32;
@@ -161,9 +163,13 @@ export class TcgEngine {
     this.source = new PageSource(ram.u8, this.runtime, (lo, hi) => bus.physRead(lo, hi, 1));
     this.cache = new CodeCache(
       ram.u8,
+      ram.u32,
       (p) => this.runtime.protectCode(p),
       (p) => this.runtime.unprotectCode(p),
-      () => this.bumpGenerations(),
+      (region) => {
+        if (region) this.tier1.dropped(region);
+        this.bumpGenerations();
+      },
     );
     this.tier1 = new Tier1(this, this.L, fp, index, options.tier1);
     this.u32[CPU_COUNT >>> 2] = cpus;
@@ -339,31 +345,9 @@ export class TcgEngine {
   /** Finds or makes the block at the vCPU's PC and enters it into the jump cache. May unwind with a fetch fault. */
   private fillJumpCache(): number {
     this.stats.misses++;
-    const env = this.env;
-    const L = this.L;
-    const u32 = this.u32;
     const host = this.runtime.codeHost(0) >>> 0;
     if (!host) return this.uncachedBlock();
-    const pcLo = u32[(env + L.pc) >>> 2]! | 0;
-    const pcHi = u32[(env + L.pc + 4) >>> 2]! | 0;
-    const flags = u32[(env + L.flags) >>> 2]!;
-    const base = u32[(env + L.codeBase) >>> 2]!;
-    let block = this.cache.find(host, pcLo, pcHi, flags, base);
-    if (block?.host2) {
-      const second = this.runtime.codeHost(4096 - (host % 4096)) >>> 0;
-      if (second !== block.host2) block = this.translate(host, 64, true);
-    }
-    block ??= this.translate(host, 64, true);
-    if (this.tier1.enabled) block.func = this.tier1.find(block);
-    const hash = (pcLo ^ ((pcLo >>> 12) | (pcHi << 20))) & 4095;
-    const e = (env + L.jc + hash * Jc.size) >>> 2;
-    u32[e] = pcLo;
-    u32[e + 1] = pcHi;
-    u32[e + 2] = flags;
-    u32[e + 3] = base;
-    u32[e + 4] = u32[(env + L.tlbGen) >>> 2]!;
-    u32[e + 5] = block.header;
-    u32[e + 6] = block.func;
+    this.translate(host, 64, true);
     return 0;
   }
 
@@ -404,10 +388,16 @@ export class TcgEngine {
     const w = at >>> 2;
     u32[w] = t.insns;
     this.i32[w + 1] = t.simple && this.tier1.enabled && keep ? this.tier1.threshold : 0x7fffffff;
-    u32[w + 2] = 0;
+    u32[w + 2] = host;
     u32[w + 3] = b.length;
     u32[w + 4] = pcLo;
     u32[w + 5] = pcHi;
+    u32[w + 6] = flags;
+    u32[w + 7] = base;
+    u32[w + 8] = 0;
+    u32[w + 9] = 0;
+    u32[w + 10] = 0;
+    u32[w + 11] = this.source.secondPage;
     this.i32.set(b.words.subarray(0, b.length * 4), w + BlockHeader.size / 4);
     const side = (at + BlockHeader.size + b.length * 16) >>> 1;
     for (let i = 0; i < b.insns; i++) {
@@ -439,13 +429,18 @@ export class TcgEngine {
 
   /** How often a block has run in tier 0. */
   executions(b: Block): number {
-    if (b.func) return this.tier1.threshold;
+    if (this.u32[(b.header + BlockHeader.func) >>> 2]) return this.tier1.threshold;
     return this.tier1.threshold - this.i32[(b.header + BlockHeader.counter) >>> 2]!;
   }
 
   /** The next tier 0 execution of the block asks for its function again. */
   rearm(b: Block): void {
     this.i32[(b.header + BlockHeader.counter) >>> 2] = 1;
+  }
+
+  /** The block counts from the beginning again. */
+  recount(b: Block): void {
+    this.i32[(b.header + BlockHeader.counter) >>> 2] = this.tier1.threshold;
   }
 
   /** Code bytes at a host address, for translating blocks that are not at the PC. */

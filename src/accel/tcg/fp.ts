@@ -85,7 +85,7 @@ export function emitFpOp(w: FunctionWriter, op: OpDef, c: FpContext): void {
     w.callIndirect(c.helperType);
     return;
   }
-  if (op.name === "fvhelper" || /^v(f(min|max|cmp|sqrt|round)|cvt)/.test(op.name)) {
+  if (op.name === "fvhelper" || op.name === "vcallp" || /^v(f(min|max|cmp|sqrt|round)|cvt)/.test(op.name)) {
     emitVector(w, c, op.name);
     return;
   }
@@ -137,8 +137,8 @@ function emitVector(w: FunctionWriter, c: FpContext, name: string): void {
     vectorHelper(w, c);
     return;
   }
-  emitGuard(w, c);
-  if (name === "fvhelper") {
+  if (name !== "vcallp") emitGuard(w, c);
+  if (name === "fvhelper" || name === "vcallp") {
     vectorHelper(w, c);
     return;
   }

@@ -22,6 +22,27 @@ export const MAP_ROM = 2;
 export const MAP_KIND = 3;
 /** u8 per 4 KiB page of the linear memory: nonzero = holds translated code. */
 export const CODE_PAGES = 0x1000000;
+/** Heads of the chains of block headers, by host address of the code: u32 each. */
+export const BLOCK_HASH = 0x1100000;
+export const BLOCK_HASH_SIZE = 0x4000;
+/**
+ * A block in memory: this header, IR records, then per instruction u16 record index and u16 guest offset.
+ * BH_FUNC: table index of the region that begins here, 0 = none. BH_MAP: 0, or the address of a list of places whose
+ * mapping the region relies on: u32 count, then per place u32 PC low, PC high, host address.
+ */
+export const BH_INSNS = 0;
+export const BH_COUNTER = 4;
+export const BH_HOST = 8;
+export const BH_RECORDS = 12;
+export const BH_PC = 16;
+export const BH_FLAGS = 24;
+export const BH_BASE = 28;
+export const BH_NEXT = 32;
+export const BH_FUNC = 36;
+export const BH_MAP = 40;
+/** Host address of the second page if the block reaches into it, else 0. */
+export const BH_HOST2 = 44;
+export const BH_SIZE = 48;
 /** Translation blocks and IR records. */
 export const BLOCKS = 0x1210000;
 /** One block at a time that is not kept. */

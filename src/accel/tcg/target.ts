@@ -20,6 +20,8 @@ export interface EnvLayout {
   readonly ccDst: number;
   readonly ccSrc: number;
   readonly ccOp: number;
+  /** All slots of the lazy flags. */
+  readonly ccSlots: readonly number[];
   readonly temps: number;
   readonly tempsEnd: number;
   readonly vtemps: number;

@@ -5,6 +5,20 @@
 import { emitFpOp, type FpHelperIndexes } from "./fp.js";
 import { emitExpr, type Operand, type Operands } from "./ir/expr.js";
 import { OPS, type OpDef } from "./ir/ops.js";
+import {
+  BH_BASE,
+  BH_COUNTER,
+  BH_FLAGS,
+  BH_FUNC,
+  BH_HOST,
+  BH_HOST2,
+  BH_INSNS,
+  BH_MAP,
+  BH_NEXT,
+  BH_PC,
+  BH_RECORDS,
+  BH_SIZE,
+} from "./map.js";
 import type { EnvLayout } from "./target.js";
 import type { ValType } from "./wasm/opcodes.js";
 import { FunctionWriter, ModuleWriter } from "./wasm/writer.js";
@@ -23,14 +37,20 @@ export const Exit = {
   done: 5,
 } as const;
 
-/** A block in memory: header, records, then per instruction u16 record index and u16 guest offset. */
+/** Fields of a block's header (map.ts). */
 export const BlockHeader = {
-  insns: 0,
-  counter: 4,
-  id: 8,
-  records: 12,
-  pc: 16,
-  size: 32,
+  insns: BH_INSNS,
+  counter: BH_COUNTER,
+  host: BH_HOST,
+  records: BH_RECORDS,
+  pc: BH_PC,
+  flags: BH_FLAGS,
+  base: BH_BASE,
+  next: BH_NEXT,
+  func: BH_FUNC,
+  map: BH_MAP,
+  host2: BH_HOST2,
+  size: BH_SIZE,
 } as const;
 
 /** A tier 1 exit site in memory. */
@@ -44,6 +64,8 @@ export const TIER0_IMPORTS = {
   slowLoad: { params: ["i64", "i32", "i32"], results: ["i64"] },
   slowStore: { params: ["i64", "i64", "i32", "i32"], results: [] },
   raise: { params: ["i32", "i32"], results: [] },
+  /** Fills the jump cache for the state's PC from the blocks there are; 0 = none. May raise a fetch fault. */
+  refill: { params: [], results: ["i32"] },
 } as const;
 
 /** Type of a region's function: env -> 0 = continue at PC, 1 = left at EXIT_SITE. */
@@ -174,8 +196,12 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
     emitJcMatch(w, L, env, addr, jc);
     w.op("i32.eqz");
     w.if();
+    w.call(imports.refill!);
+    w.op("i32.eqz");
+    w.if();
     w.i32(Exit.miss);
     w.return();
+    w.end();
     w.end();
     w.get(jc);
     w.op("i32.load", L.jc + Jc.func);
@@ -391,6 +417,7 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
         return;
       case "call":
       case "callp":
+      case "callcc":
       case "slowcall":
         saveIrPc();
         operands.i64("a");

@@ -16,6 +16,7 @@ export const X86_ENV: EnvLayout = {
   ccDst: L.CC_DST,
   ccSrc: L.CC_SRC,
   ccOp: L.CC_OP,
+  ccSlots: [L.CC_DST, L.CC_SRC, L.CC_SRC2, L.CC_OP],
   temps: L.TEMPS,
   tempsEnd: L.TEMPS_END,
   vtemps: L.VTEMP,

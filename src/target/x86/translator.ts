@@ -101,6 +101,19 @@ export class Translator {
     return t;
   }
 
+  /** A pure helper of the lazy flags. */
+  callFlags(name: string, a = NONE, b = NONE, imm = 0): number {
+    const t = this.b.temp();
+    this.b.callFlags(this.helperIndex(name), t, a, b, imm);
+    return t;
+  }
+
+  /** A floating-point or vector operation with an exact helper behind it (ops.ts: fhelper and what follows). */
+  fp(name: string, d: number, a: number, b: number, helper: string, imm = 0): number {
+    this.b.emit(ir(name), d, a, b, imm, this.helperIndex(helper));
+    return d;
+  }
+
   raise(vector: number, error = 0): void {
     this.b.tier0Only = true;
     this.b.emit(Op.raise, NONE, NONE, NONE, vector, error);
@@ -373,7 +386,7 @@ export class Translator {
   /** The arithmetic flags as an image. */
   flagsImage(): number {
     if (this.cc === L.CC_EFLAGS) return this.t("andi", L.CC_SRC, NONE, L.FL_ARITH);
-    return this.callPure("h_cc_compute");
+    return this.callFlags("h_cc_compute");
   }
 
   /** Changes some flags, keeps the others: `image` has the new values of `mask` and zeros elsewhere. */
@@ -386,7 +399,7 @@ export class Translator {
   /** Condition code 0-15 (SDM vol 2 appendix B) as a slot with 0 or 1. */
   cond(code: number): number {
     const known = this.cc >= 0 ? this.condStatic(code) : -1;
-    return known >= 0 ? known : this.callPure("h_cond", NONE, NONE, code);
+    return known >= 0 ? known : this.callFlags("h_cond", NONE, NONE, code);
   }
 
   private condStatic(code: number): number {

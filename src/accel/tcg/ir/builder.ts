@@ -16,6 +16,7 @@ export const Op = {
   skipz: code("skipz"),
   call: code("call"),
   callp: code("callp"),
+  callcc: code("callcc"),
   raise: code("raise"),
   raisenz: code("raisenz"),
   segchk: code("segchk"),
@@ -121,6 +122,10 @@ export class IrBuilder {
   call(index: number, d: number, a: number, b: number, imm: number): void {
     this.tier0Only = true;
     this.emit(Op.call, d, a, b, imm, index);
+  }
+
+  callFlags(index: number, d: number, a: number, b: number, imm: number): void {
+    this.emit(Op.callcc, d, a, b, imm, index);
   }
 
   callPure(index: number, d: number, a: number, b: number, imm: number): void {

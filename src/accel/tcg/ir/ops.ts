@@ -53,6 +53,7 @@ special("jind", "none", "a", 0, "RIP = a, continue there");
 special("skipz", "none", "a", 0, "if a is zero skip the next imm records");
 special("call", "i64", "a b", 0, "d = helper[imm hi](a, b, imm lo); may fault, may read and write all state: tier 0 only");
 special("callp", "i64", "a b", 0, "the same for a helper that neither faults nor touches slots: both tiers");
+special("callcc", "i64", "a b", 0, "like callp for a helper that reads the lazy flags in the state");
 special("slowcall", "i64", "a b", 0, "like call, on a path compiled code rarely takes: tier 1 leaves the region there");
 special("raise", "none", "", 0, "exception: vector imm lo, error code imm hi");
 special("raisenz", "none", "a", 0, "if a: exception vector imm lo, error code imm hi");
@@ -281,6 +282,7 @@ special("cvttf32i64", "i64", "va", 0, "CVTTSS2SI to 64 bits");
 // Exact helper imm hi, called with imm lo; where a name says what it computes, natively when nothing is special.
 special("fhelper", "i64", "a b", 0, "d = helper(a, b, imm lo): may raise while exceptions are unmasked");
 special("fvhelper", "v128", "va vb", 0, "d = what helper(address of a copy of a, address of a copy of b, imm lo) leaves at the first");
+special("vcallp", "v128", "va vb", 0, "as fvhelper, for a helper that never raises");
 for (const t of ["32", "64"] as const) {
   special(`vfmin${t}`, "v128", "va vb", 0, "a < b ? a : b");
   special(`vfmax${t}`, "v128", "va vb", 0, "a > b ? a : b");
@@ -292,6 +294,11 @@ special("vcvti32f32", "v128", "va vb", 0, "CVTDQ2PS of b");
 special("vcvtf32i32", "v128", "va vb", 0, "CVTPS2DQ of b (imm lo 1: CVTTPS2DQ)");
 special("vcvtf32f64", "v128", "va vb", 0, "CVTPS2PD of b, whose upper half is zero");
 value("vcvti32f64", "f64x2.convert_low_i32x4_s(va)", "CVTDQ2PD: always exact");
+value(
+  "vpermi",
+  "i8x16.swizzle(va, i8x16.shuffle[0,16,1,17,2,18,3,19,4,20,5,21,6,22,7,23](v128.and(i64x2.splat(imm), i8x16.splat(15)), v128.and(i64x2.splat(i64.shr_u(imm, 4L)), i8x16.splat(15))))",
+  "byte i = a[nibble i of imm]; tier 1 makes it a constant shuffle",
+);
 value("vpairs0_32", "i8x16.shuffle[0,1,2,3,8,9,10,11,16,17,18,19,24,25,26,27](va, vb)", "even 32-bit lanes of a, then of b");
 value("vpairs1_32", "i8x16.shuffle[4,5,6,7,12,13,14,15,20,21,22,23,28,29,30,31](va, vb)", "odd 32-bit lanes of a, then of b");
 value("vpairs0_16", "i8x16.shuffle[0,1,4,5,8,9,12,13,16,17,20,21,24,25,28,29](va, vb)", "even 16-bit lanes of a, then of b");

@@ -189,12 +189,13 @@ function packGeneral(sign: u32, e: i32, high: u64, low: u64): void {
     }
     return;
   }
-  sfSetFlags(flags);
+  sfSetFlags(flags & ~SF_INEXACT);
   sfSetUp(0);
   const jammed = shiftRightJam(high, low, u32(1 - e));
   const jammedLow = sfLow;
   const denormal = roundAt(sign, jammed, jammedLow, precision);
-  if (tiny && (sfFlags & ~flags & SF_INEXACT) != 0) sfRaise(SF_UNDERFLOW);
+  if (tiny && (sfFlags & SF_INEXACT) != 0) sfRaise(SF_UNDERFLOW);
+  sfRaise(flags);
   setResult(denormal, (sign << 15) | u32(denormal >> 63));
 }
 

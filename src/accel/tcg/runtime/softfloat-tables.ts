@@ -256,3 +256,28 @@ export const LOG2: usize = memory.data<u64>([
   0x5b05b05b05b05b06, 0x00007dea15a32c1b, 0x3b37219c1888e2ad,
   0x5a05a05a05a05a06, 0x000081fed45cbccb, 0xf99b1939627359b6,
 ]);
+
+/** 2^12 (1 - sin(x) / x) = u (c0 - u (c1 - ...)). */
+export const SIN_POLY: usize = memory.data<u64>([
+  0x2aaaaaaaaaaaaaab, 0x0000222222222222, 0x000000000d00d00d, 0x00000000000002e4,
+]);
+
+/** 2^12 (1 - cos x) = u (c0 - u (c1 - ...)). */
+export const COS_POLY: usize = memory.data<u64>([
+  0x8000000000000000, 0x0000aaaaaaaaaaab, 0x000000005b05b05b, 0x0000000000001a02,
+]);
+
+/** 2^12 (1 - atan(x) / x) = u (c0 - u (c1 - ...)). */
+export const ATAN_POLY: usize = memory.data<u64>([
+  0x5555555555555555, 0x0003333333333333, 0x0000002492492492, 0x0000000001c71c72, 0x0000000000001746,
+]);
+
+/** 2^7 ((e^x - 1) / x - 1) = w + w^2 (c0 + w (c1 + ...)). */
+export const EXP_POLY: usize = memory.data<u64>([
+  0x0155555555555555, 0x0001555555555555, 0x0000011111111111, 0x00000000b60b60b6, 0x0000000000680680, 0x0000000000003403, 0x0000000000000017,
+]);
+
+/** 2^7 (1 - ln(1 + x) / x) = w - w^2 (c0 - w (c1 - ...)). */
+export const LOG_POLY: usize = memory.data<u64>([
+  0x02aaaaaaaaaaaaab, 0x0008000000000000, 0x000019999999999a, 0x0000005555555555, 0x0000000124924925, 0x0000000004000000, 0x00000000000e38e4, 0x0000000000003333, 0x00000000000000ba, 0x0000000000000003,
+]);

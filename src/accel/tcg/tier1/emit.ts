@@ -482,7 +482,12 @@ class RegionEmitter {
         if (!this.inMemory(d)) this.consts.set(d, [lo, hi]);
         return;
       }
-      emitExpr(w, op.expr!, this.operands);
+      if (op.name === "vpermi") {
+        // The indexes are known here: a shuffle instead of a table look-up.
+        this.pushVector(this.operandOffset.a);
+        this.pushVector(this.operandOffset.a);
+        w.shuffle(Array.from({ length: 16 }, (_, k) => ((k < 8 ? this.immLo : this.immHi) >>> ((k & 7) * 4)) & 15));
+      } else emitExpr(w, op.expr!, this.operands);
       if (op.result === "v128") this.popVector(d);
       else {
         if (op.expr!.type === "i32") w.op("i64.extend_i32_u");
@@ -500,7 +505,9 @@ class RegionEmitter {
         skipEnds.push(i + 1 + this.immLo);
         this.consts.clear();
         return;
+      case "callcc":
       case "callp":
+        if (op.name === "callcc") this.spillFlags();
         this.pushSlot(this.operandOffset.a);
         this.pushSlot(this.operandOffset.b);
         w.i32(this.immLo);
@@ -582,6 +589,17 @@ class RegionEmitter {
     });
     if (op.result === "v128") this.popVector(d);
     else this.popSlot(d);
+  }
+
+  /** The lazy flags, for a helper that reads them in the state. */
+  private spillFlags(): void {
+    for (const slot of this.L.ccSlots) {
+      const local = this.globals.get(slot);
+      if (local === undefined || !this.written.has(slot)) continue;
+      this.w.get(0);
+      this.w.get(local);
+      this.w.op("i64.store", slot);
+    }
   }
 
   private noteOrigin(name: string, d: number): void {
@@ -695,5 +713,5 @@ class RegionEmitter {
 }
 
 function edges(...list: Edge[]): number[] {
-  return [...new Set(list.map((e) => e.node).filter((n) => n >= 0))];
+  return list.map((e) => e.node).filter((n) => n >= 0);
 }

@@ -13,13 +13,13 @@ import { growRegion, type Region } from "./region.js";
 class Compiled implements CodeUser {
   valid = true;
   constructor(
-    readonly region: Region,
+    readonly block: Block,
     readonly func: number,
   ) {}
 }
 
-const callp = opCode("callp");
-const LIMITS = { maxNodes: 48, maxInsns: 600 };
+const CALLS = new Set([opCode("callp"), opCode("callcc")]);
+const LIMITS = { maxNodes: 24, maxInsns: 200 };
 
 export class Tier1 {
   /** Executions of a block in tier 0 before it is compiled. */
@@ -39,25 +39,22 @@ export class Tier1 {
     this.nextFunc = firstIndex;
   }
 
-  /** The function of a block's region if its code is still mapped as it was; else 0. */
+  /** The function of a block's region, 0 = none. */
   find(block: Block): number {
     const c = this.compiled.get(block);
-    if (!c) return 0;
-    if (!c.valid) {
-      this.drop(block, c);
-      return 0;
-    }
-    return this.mapped(c) ? c.func : 0;
+    return c?.valid ? c.func : 0;
   }
 
-  private mapped(c: Compiled): boolean {
-    const probe = this.engine.runtime.codeProbe as (lo: number, hi: number) => number;
-    for (const m of c.region.mapping) if (probe(m.pcLo, m.pcHi) >>> 0 !== m.host) return false;
-    return true;
+  /** The code cache has dropped a region: some of its code was written. */
+  dropped(region: CodeUser): void {
+    if (!(region instanceof Compiled) || this.compiled.get(region.block) !== region) return;
+    this.drop(region.block, region);
+    if (region.block.valid) this.engine.recount(region.block);
   }
 
   private drop(block: Block, c: Compiled): void {
     this.compiled.delete(block);
+    if (block.valid) this.engine.cache.setRegion(block, 0, 0);
     this.engine.table.set(c.func, null);
     this.free.push(c.func);
   }
@@ -122,22 +119,29 @@ export class Tier1 {
         return at;
       },
     });
-    if ([...siteAt.values()].some((a) => a === 0)) {
+    const map = region.mapping.length > 1 ? e.cache.allocate(4 + 12 * region.mapping.length) : 0;
+    if (map) {
+      e.ram.u32[map >>> 2] = region.mapping.length;
+      for (const [i, p] of region.mapping.entries()) e.ram.u32.set([p.pcLo, p.pcHi, p.host], (map >>> 2) + 1 + i * 3);
+    }
+    if ([...siteAt.values()].some((a) => a === 0) || (!map && region.mapping.length > 1)) {
       e.flushAll();
       return false;
     }
     m.add(REGION_TYPE, body, "f");
     const bytes = m.finish();
+    const started = this.engine.now();
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
       env: { memory: e.ram.memory, table: e.table },
       runtime: imports,
     });
+    this.stats.compileMs += this.engine.now() - started;
     const func = this.free.pop() ?? this.nextFunc++;
     if (func >= e.table.length) e.table.grow(Math.max(256, e.table.length));
     e.table.set(func, instance.exports.f);
-    const c = new Compiled(region, func);
+    const c = new Compiled(block, func);
     this.compiled.set(block, c);
-    block.func = func;
+    e.cache.setRegion(block, func, map);
     e.cache.addRegion(region.pages, c);
     this.stats.regions++;
     this.stats.bytes += bytes.length;
@@ -164,6 +168,6 @@ export class Tier1 {
 
 function helpersUsed(region: Region): Set<number> {
   const out = new Set<number>();
-  for (const n of region.nodes) for (let i = 0; i < n.records; i++) if ((n.words[i * 4]! & 0xffff) === callp) out.add(n.words[i * 4 + 3]!);
+  for (const n of region.nodes) for (let i = 0; i < n.records; i++) if (CALLS.has(n.words[i * 4]! & 0xffff)) out.add(n.words[i * 4 + 3]!);
   return out;
 }
