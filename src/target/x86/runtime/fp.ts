@@ -2,6 +2,7 @@
 export * from "./x87-arith";
 export * from "./x87-move";
 export * from "./x87-control";
+export * from "./x87-trans";
 export * from "./sse-fp";
 export { h_fpu_note } from "./x87-state";
 export { setEnv } from "./env";

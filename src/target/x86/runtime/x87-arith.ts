@@ -5,7 +5,7 @@
  * dst = src op dst). DC and DE with register operands swap 4/5 and 6/7 in their encodings relative to dst: `fsub
  * st(i), st` is DC E8+i = op 4 here. See h_farith_sti_st0.
  */
-import { CLASS_NAN, SF_INVALID, sfRaise, sfSetFlags } from "../../../accel/tcg/runtime/softfloat-core";
+import { SF_INVALID, sfFlags, sfSetFlags } from "../../../accel/tcg/runtime/softfloat-core";
 import {
   add80,
   compare80,
@@ -32,7 +32,7 @@ import {
   widenF32,
   widenF64,
 } from "../../../accel/tcg/runtime/softfloat-f80-convert";
-import { FCW, FSW, HELPER_HI } from "../layout";
+import { FSW } from "../layout";
 import { env } from "./env";
 import {
   begin,
@@ -47,7 +47,6 @@ import {
   INDEFINITE_SIG,
   isEmpty,
   markValid,
-  NO_STORE,
   pop,
   pushRaw,
   put,
@@ -216,7 +215,7 @@ const UNORDERED: u32 = FSW_C3 | FSW_C2 | FSW_C0;
 /** C3 C2 C0 of the last comparison. */
 let order: u32 = 0;
 
-/** Compares ST(0) with the operand. False: an unmasked exception, nothing is to change. */
+/** Compares ST(0) with the operand, into `order`. False: an unmasked exception, no pop. */
 function compareTo(bSig: u64, bSe: u32, quiet: bool): bool {
   const reg = st(0);
   const aSig = sigOf(reg);
@@ -239,8 +238,9 @@ function compareEmpty(): bool {
 // @ts-ignore: decorator
 @inline
 function compareEnd(done: bool, pops: u32): u64 {
-  if (!done) return 0;
+  // AMD sets the condition codes also when an unmasked exception follows; the SDM leaves that open.
   setCc(order);
+  if (!done) return 0;
   if (pops > 0) pop();
   if (pops > 1) pop();
   return 0;
@@ -290,19 +290,20 @@ export function h_fcom_i32(a: u64, b: u64, imm: u32): u64 {
 }
 
 /**
- * FCOMI, FUCOMI and their pops: the EFLAGS image ZF PF CF (OF SF AF zero). imm as h_fcom_sti. HELPER_HI bit 32: EFLAGS are not to
- * change.
+ * FCOMI, FUCOMI and their pops: the EFLAGS image ZF PF CF (OF SF AF zero), valid also when an unmasked exception follows.
+ * imm as h_fcom_sti. C1 changes with a stack underflow only (as on AMD).
  */
 export function h_fcomi(a: u64, b: u64, imm: u32): u64 {
   const i = (imm >> 3) & 7;
+  const c1 = load<u32>(env + FSW) & FSW_C1;
   let done: bool;
   if (isEmpty(0) || isEmpty(i)) done = compareEmpty();
   else {
     begin();
     const src = st(i);
     done = compareTo(sigOf(src), seOf(src), (imm & 64) != 0);
+    store<u32>(env + FSW, load<u32>(env + FSW) | c1);
   }
-  store<u64>(env + HELPER_HI, done ? 0 : NO_STORE);
   if (done && ((imm >> 8) & 3) != 0) pop();
   return u64((order & FSW_C3 ? 0x40 : 0) | (order & FSW_C2 ? 4 : 0) | (order & FSW_C0 ? 1 : 0));
 }
@@ -410,18 +411,21 @@ export function h_fxtract(a: u64, b: u64, imm: u32): u64 {
 }
 
 function remainder(nearest: bool): u64 {
+  store<u32>(env + FSW, load<u32>(env + FSW) & ~FSW_C2);
   if (isEmpty(0) || isEmpty(1)) {
-    if (underflowTo(0)) setCc(0);
+    underflowTo(0);
     return 0;
   }
   begin();
   const reg = st(0);
   const by = st(1);
-  let cc: u32 = 0;
+  // Without a quotient only C2 (and C1) are cleared.
+  let cc: u32 = load<u32>(env + FSW) & (FSW_C0 | FSW_C3);
   if (!nanResult(sigOf(reg), seOf(reg), sigOf(by), seOf(by))) {
     remainder80(sigOf(reg), seOf(reg), sigOf(by), seOf(by), nearest);
     const q = remQuotient;
-    cc = (q & 4 ? FSW_C0 : 0) | (q & 2 ? FSW_C3 : 0) | (q & 1 ? FSW_C1 : 0) | (remPartial ? FSW_C2 : 0);
+    if ((sfFlags & SF_INVALID) == 0)
+      cc = (q & 4 ? FSW_C0 : 0) | (q & 2 ? FSW_C3 : 0) | (q & 1 ? FSW_C1 : 0) | (remPartial ? FSW_C2 : 0);
   }
   if (finish()) {
     put(reg, rSig, rSe);

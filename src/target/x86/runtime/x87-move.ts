@@ -63,7 +63,8 @@ function pushWidened(): void {
     sfRaise(SF_INVALID);
     sig |= INDEFINITE_SIG;
   }
-  if (finish()) pushRaw(sig, se);
+  // A denormal operand is loaded even if it is to trap, as on AMD.
+  if (finish() || (sfFlags & SF_INVALID) == 0) pushRaw(sig, se);
 }
 
 /** FLD m32fp: a = bits. */
@@ -312,7 +313,6 @@ export function h_fcmov(a: u64, b: u64, imm: u32): u64 {
     underflowTo(0);
     return 0;
   }
-  clearC1();
   if (a != 0) {
     const src = st(i);
     put(st(0), sigOf(src), seOf(src));
@@ -322,6 +322,7 @@ export function h_fcmov(a: u64, b: u64, imm: u32): u64 {
 
 /** FFREE ST(i): imm = i. */
 export function h_ffree(a: u64, b: u64, imm: u32): u64 {
+  clearC1();
   const tags = load<u32>(env + FTAGS);
   store<u32>(env + FTAGS, tags | (1 << ((load<u32>(env + FTOP) + imm) & 7)));
   return 0;

@@ -6,14 +6,24 @@
  * - They never raise. An unmasked exception sets ES and B in FSW; the next waiting instruction finds ES (bit 7) set and
  *   takes #MF (front end). With an unmasked invalid, denormal-operand or zero-divide exception, and with an unmasked
  *   stack fault, the operation leaves registers and TOP as they were, as the SDM demands.
- * - Helpers that return a value for memory, or flags (h_fst_*, h_fist*, h_fbstp, h_fcomi), write env.HELPER_HI: bit 32
- *   set means "do not store, do not pop, do not change EFLAGS". The low half is the second part of 80-bit values.
+ * - Helpers that return a value for memory (h_fst_f*, h_fist*, h_fbstp) write env.HELPER_HI: bit 32 set means "do not
+ *   store, do not pop". The low half is the second part of 80-bit values.
  * - A pop that goes with a memory store is h_fpop, called after the store has succeeded.
  * - FIP, FDP and FOP are recorded by h_fpu_note only.
  */
 import { FCS, FCW, FDP, FDS, FIP, FOP, FPR, FSW, FTAGS, FTOP, HELPER_HI, SEG_SEL } from "../layout";
 import { env } from "./env";
-import { SF_INVALID, sfBegin, sfFlags, sfUp } from "../../../accel/tcg/runtime/softfloat-core";
+import {
+  SF_INEXACT,
+  SF_INVALID,
+  SF_OVERFLOW,
+  SF_UNDERFLOW,
+  sfBegin,
+  sfFlags,
+  sfSetFlags,
+  sfSetUp,
+  sfUp,
+} from "../../../accel/tcg/runtime/softfloat-core";
 import { setPrecision } from "../../../accel/tcg/runtime/softfloat-f80";
 
 export const FSW_SF: u32 = 0x40;
@@ -91,6 +101,11 @@ export function finish(): bool {
 
 /** As finish, for stores: unmasked overflow and underflow forbid them too. Writes HELPER_HI. */
 export function finishStore(): bool {
+  if ((sfFlags & ~load<u32>(env + FCW) & (SF_OVERFLOW | SF_UNDERFLOW)) != 0) {
+    // Nothing is stored, so nothing is rounded.
+    sfSetFlags(sfFlags & ~SF_INEXACT);
+    sfSetUp(0);
+  }
   const stored = mergeFlags(sfFlags, 0x1f);
   store<u64>(env + HELPER_HI, stored ? 0 : NO_STORE);
   return stored;
