@@ -52,7 +52,9 @@ export class SocketChardev extends NodeChardev {
         this.accept(socket);
         resolve();
       });
-      signal?.addEventListener("abort", () => reject(new VmError("aborted", "gave up waiting for a client")), { once: true });
+      const abort = () => reject(new VmError("aborted", "gave up waiting for a client"));
+      if (signal?.aborted) abort();
+      else signal?.addEventListener("abort", abort, { once: true });
     });
     first.catch(() => {});
     const server = this.server!;
