@@ -8,7 +8,7 @@ import { Block, CodeCache } from "./code-cache.js";
 import type { FpHelperIndexes } from "./fp.js";
 import { IrBuilder } from "./ir/builder.js";
 import { printIr } from "./ir/print.js";
-import { CODE_PAGES, CPU_COUNT, ENVS, SCRATCH_BLOCK } from "./map.js";
+import { BH_SIZE, BH_TARGET_COUNT, BH_TARGETS, CODE_PAGES, CPU_COUNT, ENVS, SCRATCH_BLOCK } from "./map.js";
 import type { CodeSource, EnvLayout, FrontEnd } from "./target.js";
 import { BlockHeader, buildTier0, Exit, Site } from "./tier0.js";
 import { Tier1 } from "./tier1/tier1.js";
@@ -398,6 +398,7 @@ export class TcgEngine {
     u32[w + 9] = 0;
     u32[w + 10] = 0;
     u32[w + 11] = this.source.secondPage;
+    u32.fill(0, w + BH_TARGETS / 4, w + BH_SIZE / 4);
     this.i32.set(b.words.subarray(0, b.length * 4), w + BlockHeader.size / 4);
     const side = (at + BlockHeader.size + b.length * 16) >>> 1;
     for (let i = 0; i < b.insns; i++) {
@@ -436,6 +437,16 @@ export class TcgEngine {
   /** The next tier 0 execution of the block asks for its function again. */
   rearm(b: Block): void {
     this.i32[(b.header + BlockHeader.counter) >>> 2] = 1;
+  }
+
+  /** Where the indirect jump at a block's end has gone lately: PC halves. */
+  targets(b: Block): [number, number][] {
+    const out: [number, number][] = [];
+    for (let i = 0; i < BH_TARGET_COUNT; i++) {
+      const at = (b.header + BH_TARGETS + i * 8) >>> 2;
+      if (this.u32[at] || this.u32[at + 1]) out.push([this.i32[at]!, this.i32[at + 1]!]);
+    }
+    return out;
   }
 
   /** The block counts from the beginning again. */

@@ -42,7 +42,10 @@ export const BH_FUNC = 36;
 export const BH_MAP = 40;
 /** Host address of the second page if the block reaches into it, else 0. */
 export const BH_HOST2 = 44;
-export const BH_SIZE = 48;
+/** u64 each: recent targets of the indirect jump that ends the block, by a hash of the target; 0 = none. */
+export const BH_TARGETS = 48;
+export const BH_TARGET_COUNT = 8;
+export const BH_SIZE = 112;
 /** Translation blocks and IR records. */
 export const BLOCKS = 0x1210000;
 /** One block at a time that is not kept. */

@@ -18,6 +18,8 @@ import {
   BH_PC,
   BH_RECORDS,
   BH_SIZE,
+  BH_TARGET_COUNT,
+  BH_TARGETS,
 } from "./map.js";
 import type { EnvLayout } from "./target.js";
 import type { ValType } from "./wasm/opcodes.js";
@@ -398,7 +400,27 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
       case "jind":
         w.get(env);
         operands.i64("a");
+        w.tee(val);
         w.op("i64.store", L.pc);
+        // Remember where it went, for region growth.
+        w.get(val);
+        w.op("i32.wrap_i64");
+        w.tee(t32);
+        w.i32(2);
+        w.op("i32.shr_u");
+        w.get(t32);
+        w.i32(6);
+        w.op("i32.shr_u");
+        w.op("i32.xor");
+        w.i32(BH_TARGET_COUNT - 1);
+        w.op("i32.and");
+        w.i32(3);
+        w.op("i32.shl");
+        w.get(env);
+        w.op("i32.load", L.curBlock);
+        w.op("i32.add");
+        w.get(val);
+        w.op("i64.store", BH_TARGETS);
         leave();
         return;
       case "skipz":

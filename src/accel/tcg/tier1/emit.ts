@@ -24,8 +24,8 @@ export interface EmitContext {
   readonly L: EnvLayout;
   readonly fp: FpHelperIndexes;
   readonly module: ModuleWriter;
-  /** Function index of the imported `probe`. */
-  readonly probe: number;
+  /** Function indexes of the TLB look-ups of this module, for reads and for writes (emitTlbLookup). */
+  readonly lookup: readonly [number, number];
   /** Function index of an imported helper, by table index. */
   helper(tableIndex: number): number;
   /** Address of a site record for this site. */
@@ -126,12 +126,12 @@ class RegionEmitter {
           ? edges(n.terminator.to)
           : n.terminator.kind === "branch"
             ? edges(n.terminator.taken, n.terminator.other)
-            : [],
+            : edges(...n.terminator.targets),
       ),
     };
     this.s = structure(graph, (from, to) => {
       const t = this.region.nodes[from]!.terminator;
-      const list = t.kind === "jump" ? [t.to] : t.kind === "branch" ? [t.taken, t.other] : [];
+      const list = t.kind === "jump" ? [t.to] : t.kind === "branch" ? [t.taken, t.other] : t.targets;
       for (const e of list) if (e.node === to) e.node = -1;
     });
     // Tags are declared while emitting; their initial values are put here afterwards.
@@ -457,6 +457,15 @@ class RegionEmitter {
       case "indirect":
         this.pushSlot(t.slot);
         w.set(this.exitPc);
+        for (const e of t.targets) {
+          if (e.node < 0) continue;
+          w.get(this.exitPc);
+          w.i64(e.pcLo, e.pcHi);
+          w.op("i64.eq");
+          w.if();
+          this.branch(n.index, e);
+          w.end();
+        }
         w.br(this.exitLabel);
     }
   }
@@ -645,11 +654,11 @@ class RegionEmitter {
     w.i64(4097 - size, 0);
     w.op("i64.ge_u");
     w.if();
+    w.get(0);
     w.get(this.addr);
     w.i32(size);
     w.i32(this.immHi & 3);
-    w.i32(store ? 1 : 0);
-    w.call(this.c.probe);
+    w.call(this.c.lookup[store ? 1 : 0]);
     w.tee(this.i32temp);
     w.op("i32.eqz");
     this.leaveIf();
@@ -710,6 +719,49 @@ class RegionEmitter {
     }
     this.popSlot(d);
   }
+}
+
+/**
+ * The look-up behind a page tag that misses: (env, address, bytes, MMU index) -> host address of the page, 0 = the access
+ * is for tier 0. First the TLB entry, then the runtime.
+ */
+export function emitTlbLookup(L: EnvLayout, probe: number, access: 0 | 1): Uint8Array {
+  const w = new FunctionWriter(["i32", "i64", "i32", "i32"]);
+  const entry = w.local("i32");
+  w.get(1);
+  w.i64n(7);
+  w.op("i64.shr_u");
+  w.op("i32.wrap_i64");
+  w.i32(0x7fe0);
+  w.op("i32.and");
+  w.get(3);
+  w.i32(Math.log2(L.tlbMmuSize));
+  w.op("i32.shl");
+  w.op("i32.add");
+  w.get(0);
+  w.op("i32.add");
+  w.tee(entry);
+  w.op("i64.load", L.tlb + (access ? 8 : 0));
+  w.get(1);
+  w.get(2);
+  w.i32(1);
+  w.op("i32.sub");
+  w.op("i64.extend_i32_u");
+  w.op("i64.add");
+  w.i64n(-4096);
+  w.op("i64.and");
+  w.op("i64.eq");
+  w.if();
+  w.get(entry);
+  w.op("i32.load", L.tlb + 24);
+  w.return();
+  w.end();
+  w.get(1);
+  w.get(2);
+  w.get(3);
+  w.i32(access);
+  w.call(probe);
+  return w.finish();
 }
 
 function edges(...list: Edge[]): number[] {

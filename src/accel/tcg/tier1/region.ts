@@ -8,7 +8,8 @@ import type { IrBuilder } from "../ir/builder.js";
 export type Terminator =
   | { kind: "jump"; to: Edge }
   | { kind: "branch"; cond: number; taken: Edge; other: Edge }
-  | { kind: "indirect"; slot: number };
+  /** The likely targets are compared with first. */
+  | { kind: "indirect"; slot: number; targets: Edge[] };
 
 /** A static successor: a node of the region, or an exit to a PC. */
 export interface Edge {
@@ -55,6 +56,10 @@ export interface RegionHost {
   /** The tier 0 block at a PC if it has run often enough to be worth compiling. */
   warm(host: number, pcLo: number, pcHi: number): Block | undefined;
   source(host: number): CodeSource;
+  /** How often a block has run. */
+  executions(block: Block): number;
+  /** Where a block's indirect jump has gone lately. */
+  targets(block: Block): [number, number][];
 }
 
 const key = (lo: number, hi: number) => `${hi >>> 0}:${lo >>> 0}`;
@@ -66,10 +71,13 @@ export function growRegion(entry: Block, host: RegionHost, limits: RegionLimits)
   const pages = new Set<number>();
   const mapping: Region["mapping"] = [];
   let insns = 0;
-  const queue: { block: Block; cc: number }[] = [{ block: entry, cc: -1 }];
+  const queue: { block: Block; cc: number; weight: number }[] = [{ block: entry, cc: -1, weight: 0 }];
   const pending = new Map<string, Edge[]>();
   while (queue.length && nodes.length < limits.maxNodes && insns < limits.maxInsns) {
-    const { block, cc } = queue.shift()!;
+    // The block that has run most comes next.
+    let best = 0;
+    for (let i = 1; i < queue.length; i++) if (queue[i]!.weight > queue[best]!.weight) best = i;
+    const { block, cc } = queue.splice(best, 1)[0]!;
     const k = key(block.pcLo, block.pcHi);
     if (byPc.has(k)) continue;
     const b = host.builder;
@@ -81,6 +89,12 @@ export function growRegion(entry: Block, host: RegionHost, limits: RegionLimits)
     const index = nodes.length;
     byPc.set(k, index);
     const { terminator, records, edges } = terminatorOf(b.words, b.length);
+    if (terminator.kind === "indirect")
+      for (const [pcLo, pcHi] of host.targets(block)) {
+        const e: Edge = { node: -1, pcLo, pcHi };
+        terminator.targets.push(e);
+        edges.push(e);
+      }
     const node: Node = {
       index,
       pcLo: block.pcLo,
@@ -110,7 +124,7 @@ export function growRegion(entry: Block, host: RegionHost, limits: RegionLimits)
       const at = host.probe(e.pcLo, e.pcHi);
       const next = at ? host.warm(at, e.pcLo, e.pcHi) : undefined;
       // The flags known at the end carry over only where this is the sole way in, which is not known yet: loops end it.
-      if (next?.simple && !next.host2) queue.push({ block: next, cc: -1 });
+      if (next?.simple && !next.host2) queue.push({ block: next, cc: -1, weight: host.executions(next) });
     }
   }
   for (const [k, list] of pending) {
@@ -125,7 +139,7 @@ function terminatorOf(words: Int32Array, length: number): { terminator: Terminat
   const last = length - 1;
   const opOf = (i: number) => words[i * 4]! & 0xffff;
   const edge = (i: number): Edge => ({ node: -1, pcLo: words[i * 4 + 2]!, pcHi: words[i * 4 + 3]! });
-  if (opOf(last) === Op.jind) return { terminator: { kind: "indirect", slot: words[last * 4 + 1]! & 0xffff }, records: last, edges: [] };
+  if (opOf(last) === Op.jind) return { terminator: { kind: "indirect", slot: words[last * 4 + 1]! & 0xffff, targets: [] }, records: last, edges: [] };
   if (opOf(last) !== Op.jmp) throw new Error("block without a terminator");
   const other = edge(last);
   if (last > 0 && opOf(last - 1) === Op.jnz) {

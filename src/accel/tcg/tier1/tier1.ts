@@ -6,7 +6,7 @@ import { opCode } from "../ir/ops.js";
 import type { EnvLayout } from "../target.js";
 import { HELPER_TYPE, Jc, REGION_TYPE, Site } from "../tier0.js";
 import { ModuleWriter } from "../wasm/writer.js";
-import { emitRegion, type SiteInfo } from "./emit.js";
+import { emitRegion, emitTlbLookup, type SiteInfo } from "./emit.js";
 import { growRegion, type Region } from "./region.js";
 
 /** A compiled region. */
@@ -19,7 +19,7 @@ class Compiled implements CodeUser {
 }
 
 const CALLS = new Set([opCode("callp"), opCode("callcc")]);
-const LIMITS = { maxNodes: 24, maxInsns: 200 };
+const LIMITS = { maxNodes: 40, maxInsns: 300 };
 
 export class Tier1 {
   /** Executions of a block in tier 0 before it is compiled. */
@@ -79,6 +79,8 @@ export class Tier1 {
           return b && e.executions(b) >= this.threshold / 16 ? b : undefined;
         },
         source: (host) => e.sourceAt(host),
+        executions: (b) => e.executions(b),
+        targets: (b) => e.targets(b),
       },
       LIMITS,
     );
@@ -101,7 +103,7 @@ export class Tier1 {
       L: this.L,
       fp: this.fp,
       module: m,
-      probe: probeIndex,
+      lookup: [m.importCount, m.importCount + 1],
       helper: (t) => importIndex.get(t)!,
       site: (info) => {
         const key = `${info.pcHi}:${info.pcLo}:${info.budgetBack}`;
@@ -128,6 +130,8 @@ export class Tier1 {
       e.flushAll();
       return false;
     }
+    m.add({ params: ["i32", "i64", "i32", "i32"], results: ["i32"] }, emitTlbLookup(this.L, probeIndex, 0));
+    m.add({ params: ["i32", "i64", "i32", "i32"], results: ["i32"] }, emitTlbLookup(this.L, probeIndex, 1));
     m.add(REGION_TYPE, body, "f");
     const bytes = m.finish();
     const started = this.engine.now();

@@ -289,6 +289,11 @@ export class ModuleWriter {
     return this.imports.length - 1;
   }
 
+  /** Index of the first own function. */
+  get importCount(): number {
+    return this.imports.length;
+  }
+
   add(t: FuncType, code: Uint8Array, exportName?: string): number {
     this.functions.push({ type: this.type(t), code, export: exportName });
     return this.imports.length + this.functions.length - 1;
