@@ -167,6 +167,10 @@ export const WALK_ERROR = 0x918;
 /** u32: an interrupt is pending but IF is clear: EV_INTR was taken out of EVENTS and comes back when IF is set. */
 export const INTR_WAIT = 0x91c;
 
+/** 4096 bits: pages (by number modulo 4096) that code was fetched from since the last flush of the TLB. */
+export const CODE_FILTER = 0xa00;
+export const CODE_FILTER_SIZE = 0x200;
+
 /** IR temporaries: 8-byte slots. */
 export const TEMPS = 0x1000;
 export const TEMPS_END = 0x3000;

@@ -1,5 +1,5 @@
 /** AssemblyScript. Where the translator finds the code at the vCPU's RIP. */
-import { EVENTS, EV_EXIT, HF_CPL, HF_CS64, HFLAGS, JC, JC_BLOCK, JC_CSBASE, JC_ENTRY, JC_FUNC, JC_GEN, JC_HFLAGS, JC_RIP, MMU_KERNEL, MMU_USER, RIP, SEG_BASE, TLB_GEN } from "../layout";
+import { CODE_FILTER, EVENTS, EV_EXIT, HF_CPL, HF_CS64, HFLAGS, JC, JC_BLOCK, JC_CSBASE, JC_ENTRY, JC_FUNC, JC_GEN, JC_HFLAGS, JC_RIP, MMU_KERNEL, MMU_USER, RIP, SEG_BASE, TLB_GEN } from "../layout";
 import {
   BH_BASE, BH_FLAGS, BH_FUNC, BH_HOST, BH_HOST2, BH_MAP, BH_NEXT, BH_PC, BLOCK_HASH, BLOCK_HASH_SIZE, CPU_COUNT,
 } from "../../../accel/tcg/map";
@@ -12,9 +12,18 @@ function codeLinear(offset: u32): u64 {
   return (load<u32>(env + HFLAGS) & HF_CS64) != 0 ? load<u64>(env + RIP) + <u64>offset : lin & 0xffffffff;
 }
 
+/** Notes that look-ups of code depend on a page. */
+function noteCode(linear: u64): void {
+  const page = <u32>(linear >> 12) & 4095;
+  const at = env + CODE_FILTER + <usize>(page >> 3);
+  store<u8>(at, load<u8>(at) | <u8>(1 << (page & 7)));
+}
+
 /** Host address of the code byte at RIP + offset, 0 when it is not in RAM or ROM; raises fetch faults. */
 export function codeHost(offset: u32): u32 {
-  return fetchHost(codeLinear(offset));
+  const lin = codeLinear(offset);
+  noteCode(lin);
+  return fetchHost(lin);
 }
 
 /** Guest physical address of the code byte at RIP + offset; raises fetch faults. */
@@ -33,6 +42,7 @@ export function codeProbe(pcLow: u32, pcHigh: u32): u32 {
   const pc = (<u64>pcHigh << 32) | <u64>pcLow;
   const flags = load<u32>(env + HFLAGS);
   const lin = (flags & HF_CS64) != 0 ? pc : (load<u64>(env + SEG_BASE + 8) + pc) & 0xffffffff;
+  noteCode(lin);
   const page = probe(lin, 1, (flags & HF_CPL) == 3 ? MMU_USER : MMU_KERNEL, 2);
   return page == 0 ? 0 : page + (<u32>lin & 0xfff);
 }

@@ -5,6 +5,7 @@
  * Not emulated: 5-level paging, protection keys, PCID tags (CR3 writes flush), memory types.
  */
 import {
+  CODE_FILTER, CODE_FILTER_SIZE,
   A20_MASK, CR2, CR3, ENV_SIZE, FAULT_ADDR, GLOBAL_SEEN, HF_CS64, HF_LMA, HFLAGS, LARGE_SEEN, MMU_KERNEL, MMU_KERNEL_SMAP, MMU_USER,
   FEAT_81_EDX, PDPTE, PHYS_MASK, TAG_CODE, TAG_INVALID, TAG_SLOW, TLB, TLB_BITS, TLB_ENTRY, TLB_EXEC, TLB_GEN, TLB_HOST, TLB_MMU_SIZE,
   TLB_MODES, TLB_PHYS, TLB_READ, TLB_WRITE,
@@ -540,6 +541,7 @@ export function debugPhys(linear: u64): f64 {
 
 function bumpGen(): void {
   w32(TLB_GEN, r32(TLB_GEN) + 1);
+  memory.fill(env + CODE_FILTER, 0, CODE_FILTER_SIZE);
 }
 
 /** Forgets translations; with keepGlobal those of global pages stay. */
@@ -567,7 +569,9 @@ function invalidate(e: usize): void {
 
 /** Forgets one page, and all pieces of large pages near it. */
 export function invlpg(linear: u64): void {
-  bumpGen();
+  // Cached look-ups of code depend on this page only if code was fetched from it.
+  const page = <u32>(linear >> 12) & 4095;
+  if ((load<u8>(env + CODE_FILTER + (page >> 3)) & (1 << (page & 7))) != 0) bumpGen();
   for (let m: u32 = 0; m < MODES; m++) invalidate(entryOf(linear, m));
   if (r32(LARGE_SEEN) == 0) return;
   const end = env + TLB + TLB_MMU_SIZE * TLB_MODES;
