@@ -16,7 +16,7 @@ function codeLinear(offset: u32): u64 {
 function noteCode(linear: u64): void {
   const page = <u32>(linear >> 12) & 4095;
   const at = env + CODE_FILTER + <usize>(page >> 3);
-  store<u8>(at, load<u8>(at) | <u8>(1 << (page & 7)));
+  store<u8>(at, load<u8>(at) | <u8>(<u32>1 << (page & 7)));
 }
 
 /** Host address of the code byte at RIP + offset, 0 when it is not in RAM or ROM; raises fetch faults. */

@@ -578,7 +578,9 @@ export function invlpg(linear: u64): void {
   for (let e = env + TLB; e < end; e += TLB_ENTRY) {
     if ((load<u32>(e + TLB_PHYS) & PHYS_LARGE) == 0) continue;
     const tag = load<u64>(e + TLB_READ) & load<u64>(e + TLB_WRITE) & load<u64>(e + TLB_EXEC);
-    if (((tag ^ linear) >> 30) == 0) invalidate(e);
+    if (((tag ^ linear) >> 30) != 0) continue;
+    if ((load<u64>(e + TLB_EXEC) & TAG_INVALID) == 0) bumpGen();
+    invalidate(e);
   }
 }
 
