@@ -99,6 +99,8 @@ export class FwCfg implements Device {
   private key: number = KEY_INVALID;
   private offset = 0;
   private dmaHigh = 0;
+  private directoryRead = false;
+  private readonly directoryListeners: (() => void)[] = [];
 
   /** Selector and data: map at 0x510, 2 bytes. */
   readonly ports: IoHandler;
@@ -163,6 +165,14 @@ export class FwCfg implements Device {
     }
   }
 
+  /**
+   * Calls `listener` when the guest selects the directory for the first time after a reset, as firmware does first of all:
+   * the moment to replace files whose size may have changed, because firmware keeps the sizes it reads there.
+   */
+  onDirectory(listener: () => void): void {
+    this.directoryListeners.push(listener);
+  }
+
   /** The names in the directory, for the monitor. */
   fileNames(): string[] {
     return this.files.map((f) => f.name);
@@ -198,6 +208,10 @@ export class FwCfg implements Device {
     this.offset = 0;
     const base = key & ~KEY_WRITE_CHANNEL;
     if (base === FwCfgKey.fileDir || (base >= FwCfgKey.fileFirst && base < KEY_ARCH_LOCAL)) this.sealed = true;
+    if (base === FwCfgKey.fileDir && !this.directoryRead) {
+      this.directoryRead = true;
+      for (const listener of this.directoryListeners) listener();
+    }
     this.key = base;
     this.current = this.lookup(base);
     if (!this.current) {
@@ -289,13 +303,14 @@ export class FwCfg implements Device {
     this.select(FwCfgKey.signature);
     this.dmaHigh = 0;
     this.sealed = false;
+    this.directoryRead = false;
   }
 
   /** Besides the position: the bytes of files the guest may have written. */
   save(): DeviceState {
     const written: { [name: string]: Uint8Array } = {};
     for (const f of this.files) if (f.item.writable) written[f.name] = f.item.bytes.slice();
-    return { key: this.key, offset: this.offset, dmaHigh: this.dmaHigh, written };
+    return { key: this.key, offset: this.offset, dmaHigh: this.dmaHigh, directoryRead: this.directoryRead, written };
   }
 
   restore(state: DeviceState): void {
@@ -308,6 +323,7 @@ export class FwCfg implements Device {
     this.current = this.lookup(this.key);
     this.offset = state.offset as number;
     this.dmaHigh = state.dmaHigh as number;
+    this.directoryRead = state.directoryRead as boolean;
   }
 }
 
@@ -326,6 +342,8 @@ function readSignature(offset: number, size: number): number {
 /** Whether [address, address+length) is RAM or ROM throughout; the number of steps is that of flat ranges, not bytes. */
 function isMemory(memory: AddressSpace, address: number, length: number): boolean {
   const end = address + length;
+  // Also keeps the sum exact: above 2^53 it would round.
+  if (end > memory.sizeBytes) return false;
   let at = address;
   while (at < end) {
     const r = memory.find(at);

@@ -196,7 +196,6 @@ function processorStructure(c: SmbiosConfig, s: Structure, socket: number): void
   s.text(undefined).text(undefined).text(undefined);
   f.u8(Math.min(p.cores, 255), Math.min(p.cores, 255), Math.min(p.cores * p.threads, 255));
   f.u16(2, 1); // characteristics unknown, family "other"
-  f.u16(p.cores, p.cores, p.cores * p.threads);
 }
 
 /** 7.17, 7.18, 7.20: one array, memory devices of at most 16 GiB, one mapping a piece of RAM. */

@@ -143,23 +143,17 @@ export function tableLoader(blob: AcpiBlob): Uint8Array {
 }
 
 /**
- * Offers the tables to SeaBIOS. With `rebuild`, they are built again when the firmware begins to read them, so that they
- * hold what the firmware has configured by then (and what was plugged before a reset).
+ * Offers the tables to SeaBIOS. With `rebuild`, they are built again when the firmware starts over and reads the directory,
+ * so that they hold what was plugged before a reset.
  */
 export function addAcpiFiles(fwCfg: FwCfg, blob: AcpiBlob, rebuild?: () => AcpiBlob): void {
-  const refresh = rebuild
-    ? {
-        onSelect: () => {
-          const fresh = rebuild();
-          fwCfg.addFile(AcpiFile.rsdp, fresh.rsdp);
-          fwCfg.addFile(AcpiFile.tables, fresh.tables);
-          fwCfg.addFile(AcpiFile.loader, tableLoader(fresh));
-        },
-      }
-    : {};
-  fwCfg.addFile(AcpiFile.rsdp, blob.rsdp);
-  fwCfg.addFile(AcpiFile.tables, blob.tables);
-  fwCfg.addFile(AcpiFile.loader, tableLoader(blob), refresh);
+  const offer = (b: AcpiBlob) => {
+    fwCfg.addFile(AcpiFile.rsdp, b.rsdp);
+    fwCfg.addFile(AcpiFile.tables, b.tables);
+    fwCfg.addFile(AcpiFile.loader, tableLoader(b));
+  };
+  offer(blob);
+  if (rebuild) fwCfg.onDirectory(() => offer(rebuild()));
 }
 
 /** The tables with addresses and checksums, for given places. */

@@ -188,7 +188,8 @@ export function planBzImage(image: ImageSource, options: LinuxOptions): BootPlan
       layoutElf(layout, unpacked, elf, "kernel");
       elfEntry = elf.entry;
     } else layout.put(image, "kernel", b.loadAddress, b.kernel);
-    if (b.loadedHigh) layout.claim(image, "kernel", b.runArea.base, b.runArea.size);
+    // The decompressor's working room; a kernel that is unpacked already has all it needs in its segments.
+    if (b.loadedHigh && !unpacked) layout.claim(image, "kernel", b.runArea.base, b.runArea.size);
     let initrd: { base: number; length: number } | undefined;
     if (options.initrd) {
       const base = layout.top(options.initrd, options.initrd.bytes.length, PAGE, b.initrdAddressMax + 1);
