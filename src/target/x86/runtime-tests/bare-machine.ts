@@ -2,8 +2,9 @@
  * A vCPU with 8 MiB of RAM at guest physical 0 and a page of device memory above it, for tests of the system runtime: no
  * translator, no devices.
  */
-import { ENGINE_BYTES, PHYS_MAP } from "../../../accel/tcg/map.js";
+
 import { GuestFault, type HostImports, loadRuntime, type TestRuntime } from "../../../../testkit/runtime.js";
+import { ENGINE_BYTES, PHYS_MAP } from "../../../accel/tcg/map.js";
 import * as L from "../layout.js";
 
 export const RAM = 8 << 20;

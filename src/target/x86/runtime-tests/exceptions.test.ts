@@ -52,8 +52,18 @@ test("protected mode: gates and their errors", () => {
     ["offset over the limit", 3, () => (m.gate(0x40, 0x30, 0x5000, 14, 3), m.gdt(0x30, 0, 0xfff, 0x409a00)), "#13(0)"],
     ["inner stack null", 3, () => (m.gate(0x40, 8, 0x5000, 14, 3), m.w16(TSS_AT + 8, 0)), "#10(0)"],
     ["inner stack with the wrong DPL", 3, () => (m.gate(0x40, 8, 0x5000, 14, 3), m.w16(TSS_AT + 8, 0x20)), "#10(20)"],
-    ["inner stack not present", 3, () => (m.gate(0x40, 8, 0x5000, 14, 3), m.w16(TSS_AT + 8, 0x30), m.gdt(0x30, 0, 0xfffff, 0xc01200)), "#12(30)"],
-    ["inner stack too small", 3, () => (m.gate(0x40, 8, 0x5000, 14, 3), m.w16(TSS_AT + 8, 0x30), m.gdt(0x30, 0, 0xfff, 0x409200)), "#12(30)"],
+    [
+      "inner stack not present",
+      3,
+      () => (m.gate(0x40, 8, 0x5000, 14, 3), m.w16(TSS_AT + 8, 0x30), m.gdt(0x30, 0, 0xfffff, 0xc01200)),
+      "#12(30)",
+    ],
+    [
+      "inner stack too small",
+      3,
+      () => (m.gate(0x40, 8, 0x5000, 14, 3), m.w16(TSS_AT + 8, 0x30), m.gdt(0x30, 0, 0xfff, 0x409200)),
+      "#12(30)",
+    ],
     ["TSS too short", 3, () => (m.gate(0x40, 8, 0x5000, 14, 3), m.rt.set32(L.TR_LIMIT, 5)), "#10(28)"],
     ["IDT too short", 3, () => m.rt.set32(L.IDT_LIMIT, 0x1ff), "#13(202)"],
     ["good, inner", 3, () => m.gate(0x40, 8, 0x5000, 14, 3), "8:5000"],
@@ -96,7 +106,10 @@ test("protected mode: frames, there and back", () => {
   m.protect(0);
   for (const [i, v] of [0x1000, 0x1b, 0x202, STACK3, 0x23].entries()) m.w32(STACK3 + i * 4, v);
   m.call("h_iret", 0, 0, 2);
-  assert.deepEqual([SEG.DS, SEG.ES, SEG.FS, SEG.SS].map((s) => m.sel(s)), [0, 0, 0, 0x23]);
+  assert.deepEqual(
+    [SEG.DS, SEG.ES, SEG.FS, SEG.SS].map((s) => m.sel(s)),
+    [0, 0, 0, 0x23],
+  );
 });
 
 test("IRET: refusals in protected mode", () => {
@@ -127,7 +140,10 @@ test("virtual-8086 mode: exception out of it and IRET into it; INT n rules", () 
   assert.equal(where(), "1000:77");
   assert.equal(m.cpl, 3);
   assert.equal(m.flags, 0x23202);
-  assert.deepEqual([SEG.SS, SEG.ES, SEG.DS, SEG.FS, SEG.GS].map((s) => m.sel(s)), [0x2000, 0x3000, 0x4000, 0x5000, 0x6000]);
+  assert.deepEqual(
+    [SEG.SS, SEG.ES, SEG.DS, SEG.FS, SEG.GS].map((s) => m.sel(s)),
+    [0x2000, 0x3000, 0x4000, 0x5000, 0x6000],
+  );
   assert.equal(m.get(L.SEG_BASE + SEG.DS * 8), 0x40000n);
   assert.equal(m.deliver(13, 0), 0);
   assert.equal(where(), "8:5000");
@@ -326,4 +342,3 @@ test("SMM and back", () => {
   assert.deepEqual(m.notes, ["0", "1"]);
   assert.equal(m.call("h_rsm"), "#6(0)");
 });
-

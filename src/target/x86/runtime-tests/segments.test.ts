@@ -129,7 +129,7 @@ test("far jumps and calls", () => {
     ["JMP, conforming", 3, "h_far_jmp", 0x30, 0x5000, () => m.gdt(0x30, 0, 0xfffff, 0xc09e00), "33:5000"],
     ["JMP, over the limit", 0, "h_far_jmp", 0x30, 0x5000, () => m.gdt(0x30, 0, 0x4fff, 0x409a00), "#13(0)"],
     ["JMP, not present", 0, "h_far_jmp", 0x30, 0x5000, () => m.gdt(0x30, 0, 0xfffff, 0xc01a00), "#11(30)"],
-    ["JMP, call gate to inner code", 3, "h_far_jmp", 0x33, 0, () => m.gdt(0x30, 0x86000, 0x6000, 0xec00), "#13(8)"],
+    ["JMP, call gate to inner code", 3, "h_far_jmp", 0x33, 0, () => callGate(0xec00), "#13(8)"],
     ["CALL, code", 0, "h_far_call", 8, 0x5000, () => {}, "8:5000"],
     ["CALL, call gate", 3, "h_far_call", 0x33, 0, () => callGate(0xec02), "8:6000"],
     ["CALL, call gate of DPL 0", 3, "h_far_call", 0x33, 0, () => callGate(0x8c02), "#13(30)"],
@@ -219,7 +219,13 @@ test("SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS", () => {
 /** A second 32-bit task at 0x13000, selector 0x40, starting at CS:2000. */
 function secondTask(): void {
   m.gdt(0x40, 0x13000, 0x67, 0x8900);
-  for (const [o, v] of [[0x20, 0x2000], [0x24, 0x202], [0x28, 0xaaaa], [0x38, 0x50000]] as const) m.w32(0x13000 + o, v);
+  for (const [o, v] of [
+    [0x20, 0x2000],
+    [0x24, 0x202],
+    [0x28, 0xaaaa],
+    [0x38, 0x50000],
+  ] as const)
+    m.w32(0x13000 + o, v);
   for (const [i, v] of [0x10, 8, 0x10, 0x10, 0, 0].entries()) m.w32(0x13048 + i * 4, v);
 }
 
