@@ -1,6 +1,7 @@
 /** The programs from outside: output, one line of error, exit status. They must be built (npm test does). */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -100,4 +101,36 @@ test("a machine that does not start still answers its monitor, and quits", () =>
   assert.match(r.stdout, /VM status: paused \(prelaunch\)/);
   assert.match(r.stdout, /\r\nvm\r\n/);
   assert.match(r.stdout, /PCI device 8086:1237/);
+});
+
+test("SIGTERM ends a machine in order", async () => {
+  const log = path.join(folder, "trace.log");
+  const child = spawn(
+    path.join(root, "bin/tandem-system-x86_64"),
+    ["-S", "-display", "none", "-monitor", "stdio", "-d", "guest_errors", "-D", log],
+    { stdio: ["pipe", "pipe", "pipe"] },
+  );
+  let stderr = "";
+  child.stderr.on("data", (d) => {
+    stderr += d;
+  });
+  // The prompt says that the machine is there.
+  await once(child.stdout, "data");
+  child.kill("SIGTERM");
+  const [status] = await once(child, "close");
+  assert.equal(status, 0, stderr);
+  assert.match(stderr, /^tandem-system-x86_64: terminating on signal 15 \(SIGTERM\)\n$/);
+});
+
+test("a disk that another machine writes to is refused", { skip: process.platform !== "linux" }, async () => {
+  const disk = path.join(folder, "disk.img");
+  writeFileSync(disk, Buffer.alloc(1 << 20));
+  const args = ["-S", "-display", "none", "-monitor", "stdio", "-drive", `file=${disk},format=raw`];
+  const first = spawn(path.join(root, "bin/tandem-system-x86_64"), args, { stdio: ["pipe", "pipe", "inherit"] });
+  await once(first.stdout, "data");
+  const second = run("tandem-system-x86_64", ...args);
+  assert.equal(second.status, 1);
+  assert.match(second.stderr, /^tandem-system-x86_64: -drive file=.*disk\.img,format=raw: .*lock.*\n$/);
+  first.stdin.write("quit\n");
+  assert.deepEqual(await once(first, "close"), [0, null]);
 });
