@@ -4,5 +4,6 @@ export * from "./x87-move";
 export * from "./x87-control";
 export * from "./x87-trans";
 export * from "./sse-fp";
+export * from "./simd";
 export { h_fpu_note } from "./x87-state";
 export { setEnv } from "./env";

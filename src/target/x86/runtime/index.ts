@@ -27,3 +27,5 @@ export * from "./x87-control";
 export * from "./sse-fp";
 export { h_fpu_note } from "./x87-state";
 export * from "./sse-lanes";
+export * from "./x87-trans";
+export * from "./simd";
