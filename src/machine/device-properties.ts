@@ -69,7 +69,7 @@ const SUFFIX: { readonly [letter: string]: bigint } = {
 };
 
 /**
- * Reads one value. PCI addresses become devfn (slot << 3 | function), MAC addresses stay text in lower case with colons.
+ * Reads one value. PCI addresses stay text (`parsePciAddress` reads them), so do MAC addresses: lower case, with colons.
  * @throws VmError "device/invalid-property"
  */
 export function readProperty(property: DeviceProperty, text: string, origin: string): PropertyValue {
@@ -100,9 +100,8 @@ export function readProperty(property: DeviceProperty, text: string, origin: str
       return text.toLowerCase().replaceAll("-", ":");
     }
     case "pci-address": {
-      const m = /^(?:0x)?([0-9a-f]{1,2})(?:\.([0-7]))?$/i.exec(text);
-      const slot = m ? Number.parseInt(m[1]!, 16) : 99;
-      return slot < 32 ? (slot << 3) | Number(m![2] ?? 0) : bad("SLOT or SLOT.FUNCTION");
+      const m = /^(?:0x)?([0-9a-f]{1,2})(?:\.(?:0x)?[0-7])?$/i.exec(text);
+      return m && Number.parseInt(m[1]!, 16) < 32 ? text : bad("SLOT or SLOT.FUNCTION");
     }
     case "str":
     case "drive":
