@@ -166,6 +166,8 @@ export const GLOBAL_SEEN = 0x914;
 export const WALK_ERROR = 0x918;
 /** u32: an interrupt is pending but IF is clear: EV_INTR was taken out of EVENTS and comes back when IF is set. */
 export const INTR_WAIT = 0x91c;
+/** u32: bit m = MMU index m has had entries filled since its last whole flush. */
+export const TLB_USED = 0x920;
 
 /** 4096 bits: pages (by number modulo 4096) that code was fetched from since the last flush of the TLB. */
 export const CODE_FILTER = 0xa00;

@@ -100,7 +100,7 @@ test("protected mode: frames, there and back", () => {
   assert.equal(where(), "1b:1000");
   assert.equal(m.cpl, 3);
   assert.equal(m.reg(REG.RSP), BigInt(STACK3));
-  assert.equal(m.flags, 0x13246);
+  assert.equal(m.flags, 0x3246);
   // Kernel data segments do not survive the return.
   m.reset();
   m.protect(0);

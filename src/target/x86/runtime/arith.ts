@@ -8,7 +8,23 @@ import { raise } from "./env";
 import { ACC_WRITE, checkAccess, MMU_STACK, slowLoad, slowStore } from "./mmu";
 import { linearOf } from "./segments";
 import {
-  D_B, dataMmu, gpr, isCode64, RAX, RBP, RCX, RDX, RSP, segFlags, setGpr, setGprSized, SS, trunc, w64, X_BR, X_DE,
+  D_B,
+  dataMmu,
+  gpr,
+  isCode64,
+  RAX,
+  RBP,
+  RCX,
+  RDX,
+  RSP,
+  segFlags,
+  setGpr,
+  setGprSized,
+  SS,
+  trunc,
+  w64,
+  X_BR,
+  X_DE,
 } from "./state";
 
 /** Sign-extends from an operand size. */
@@ -99,8 +115,12 @@ export function h_idiv(a: u64, b: u64, imm: u32): u64 {
     setGpr(RDX, negative ? 0 - remainder : remainder);
     return 0;
   }
-  const n: i64 = imm == 0 ? <i64>(<i16>gpr(RAX)) : imm == 1 ? <i64>(<i32>((<u32>gpr(RDX) << 16) | (<u32>gpr(RAX) & 0xffff)))
-    : <i64>((gpr(RDX) << 32) | (gpr(RAX) & 0xffffffff));
+  const n: i64 =
+    imm == 0
+      ? <i64>(<i16>gpr(RAX))
+      : imm == 1
+        ? <i64>(<i32>(((<u32>gpr(RDX)) << 16) | (<u32>gpr(RAX) & 0xffff)))
+        : <i64>((gpr(RDX) << 32) | (gpr(RAX) & 0xffffffff));
   // The one quotient that i64 cannot hold.
   if (n == i64.MIN_VALUE && d == -1) raise(X_DE, 0);
   const q = n / d;

@@ -8,7 +8,6 @@ import { raise } from "./env";
 import { atomicHost, atomicPrepare, prepareStore, slowLoad, slowStore } from "./mmu";
 import { dataMmu, gpr, RAX, RBX, RCX, RDX, setGpr, trunc, X_GP } from "./state";
 
-
 const A_ADD: u32 = 0;
 const A_SUB: u32 = 1;
 const A_AND: u32 = 2;
@@ -18,11 +17,16 @@ const A_XCHG: u32 = 5;
 
 function combine(op: u32, x: u64, y: u64): u64 {
   switch (op) {
-    case A_ADD: return x + y;
-    case A_SUB: return x - y;
-    case A_AND: return x & y;
-    case A_OR: return x | y;
-    case A_XOR: return x ^ y;
+    case A_ADD:
+      return x + y;
+    case A_SUB:
+      return x - y;
+    case A_AND:
+      return x & y;
+    case A_OR:
+      return x | y;
+    case A_XOR:
+      return x ^ y;
   }
   return y;
 }
@@ -36,7 +40,13 @@ function swap(h: usize, expected: u64, value: u64, size: u32): u64 {
 }
 
 function hostLoad(h: usize, size: u32): u64 {
-  return size == 0 ? <u64>atomic.load<u8>(h) : size == 1 ? <u64>atomic.load<u16>(h) : size == 2 ? <u64>atomic.load<u32>(h) : atomic.load<u64>(h);
+  return size == 0
+    ? <u64>atomic.load<u8>(h)
+    : size == 1
+      ? <u64>atomic.load<u16>(h)
+      : size == 2
+        ? <u64>atomic.load<u32>(h)
+        : atomic.load<u64>(h);
 }
 
 function modify(op: u32, at: u64, y: u64, size: u32): u64 {

@@ -6,8 +6,32 @@ import { raise } from "./env";
 import { updateHflags } from "./hflags";
 import { flushTlb, loadPdptes, usesPdptes } from "./mmu";
 import {
-  cr0, CR0_CD, CR0_ET, CR0_NW, CR0_PE, CR0_PG, CR0_WP, cr4, CR4_PAE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP, CS, D_L, efer,
-  EFER_LMA, EFER_LME, EFER_NXE, isCode64, isLma, r64, segFlags, w64, X_GP,
+  cr0,
+  CR0_CD,
+  CR0_ET,
+  CR0_NW,
+  CR0_PE,
+  CR0_PG,
+  CR0_WP,
+  cr4,
+  CR4_PAE,
+  CR4_PCIDE,
+  CR4_PGE,
+  CR4_PSE,
+  CR4_SMAP,
+  CR4_SMEP,
+  CS,
+  D_L,
+  efer,
+  EFER_LMA,
+  EFER_LME,
+  EFER_NXE,
+  isCode64,
+  isLma,
+  r64,
+  segFlags,
+  w64,
+  X_GP,
 } from "./state";
 
 const CR0_VALID: u64 = 0xe005003f;
@@ -15,7 +39,7 @@ const CR0_VALID: u64 = 0xe005003f;
 /** @returns false when the value is refused (#GP), nothing changed */
 export function writeCr0(v: u64): bool {
   const old = cr0();
-  if ((v >> 32) != 0) return false;
+  if (v >> 32 != 0) return false;
   v = (v & CR0_VALID) | CR0_ET;
   if ((v & CR0_PG) != 0 && (v & CR0_PE) == 0) return false;
   if ((v & CR0_NW) != 0 && (v & CR0_CD) == 0) return false;

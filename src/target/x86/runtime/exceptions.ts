@@ -5,7 +5,7 @@
  */
 import {
   CC_DST, DR, EFLAGS, EV_EXIT, EV_INIT, EV_INTR, EV_NMI, EV_SIPI, EV_SMI, EV_TRAP, EVENTS, EXC_ERROR, EXC_OLD, EXC_VECTOR, FL_AC, FL_DF,
-  FL_ID, FL_IF, FL_IOPL, FL_NT, FL_OF, FL_RF, FL_TF, FL_VIF, FL_VIP, FL_VM, FL_ARITH, HALTED, HF_CPL, HFLAGS, IDT_BASE, IDT_LIMIT,
+  FL_ID, FL_IF, FL_IOPL, FL_NT, FL_OF, FL_RF, FL_TF, FL_VIF, FL_VIP, FL_VM, FL_ARITH, HALTED, HF_CPL, HF_CR4_DE, HF_DR7, IDT_BASE, IDT_LIMIT,
   INHIBIT, INTR_WAIT, MMU_KERNEL, MMU_USER, NEXT_RIP, NMI_BLOCKED, PENDING_DR6, RIP_EXACT, SIPI_VECTOR, SMM, TR_BASE, TR_FLAGS,
   TR_LIMIT, TR_SEL,
 } from "../layout";
@@ -646,6 +646,8 @@ export function h_iret(a: u64, b: u64, imm: u32): u64 {
     iretReal(imm);
     w32(NMI_BLOCKED, 0);
   } else iretProtected(imm);
+  // RF only means something to instruction breakpoints; kept without them it would show up in later frames.
+  if ((hflags() & HF_DR7) == 0) w32(EFLAGS, r32(EFLAGS) & ~FL_RF);
   return 0;
 }
 
@@ -691,7 +693,7 @@ export function h_dr_check(a: u64, b: u64, imm: u32): u64 {
 
 /** I/O breakpoints (CR4.DE). */
 export function ioBreakpoint(port: u32, bytes: u32): void {
-  if ((hflags() & (1 << 22)) == 0) return;
+  if ((hflags() & HF_CR4_DE) == 0) return;
   const hits = drHits(<u64>port, bytes, 1 << 2);
   if (hits != 0) {
     w32(PENDING_DR6, r32(PENDING_DR6) | hits);
@@ -756,7 +758,7 @@ export function serviceEvents(): u32 {
     deliverException();
     return 0;
   }
-  if ((ev & (EV_INTR | EV_NMI)) != 0 && inhibit != 0) {
+  if ((ev & (EV_INTR | EV_NMI | EV_TRAP)) != 0 && inhibit != 0) {
     w32(INHIBIT, 0);
     // A CPU that halted in the shadow (STI; HLT) has executed its one instruction.
     if (r32(HALTED) == 0) return 1;

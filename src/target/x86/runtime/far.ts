@@ -4,23 +4,92 @@
  * Not emulated: shadow stacks.
  */
 import {
-  CSTAR, FL_IF, FL_RF, FL_VM, KERNEL_GS_BASE, LSTAR, MMU_KERNEL, MMU_USER, NEXT_RIP, SEG_BASE, SFMASK, STAR,
-  SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP,
+  CSTAR,
+  FL_IF,
+  FL_RF,
+  FL_VM,
+  KERNEL_GS_BASE,
+  LSTAR,
+  MMU_KERNEL,
+  MMU_USER,
+  NEXT_RIP,
+  SEG_BASE,
+  SFMASK,
+  STAR,
+  SYSENTER_CS,
+  SYSENTER_EIP,
+  SYSENTER_ESP,
 } from "../layout";
 import { getEflags, setEflags } from "./eflags";
 import { env, raise } from "./env";
 import {
-  checkReturnCs, checkReturnRip, checkReturnSs, commitReturnCs, commitReturnSs, dropSegments, nSel, nSp, tssRsp, tssStack,
+  checkReturnCs,
+  checkReturnRip,
+  checkReturnSs,
+  commitReturnCs,
+  commitReturnSs,
+  dropSegments,
+  nSel,
+  nSp,
+  tssRsp,
+  tssStack,
 } from "./exceptions";
 import { updateHflags } from "./hflags";
 import { ACC_WRITE, checkAccess, ld16, ld32, ld64, MMU_STACK, st16, st32, st64 } from "./mmu";
 import {
-  baseOf, checkStackSegment, dAt, descriptor, dHigh, dLow, dplOf, effBase, highBase, limitOf, markAccessed, setCs, setSeg, setSegDesc, setSegReal,
+  baseOf,
+  checkStackSegment,
+  dAt,
+  descriptor,
+  dHigh,
+  dLow,
+  dplOf,
+  effBase,
+  highBase,
+  limitOf,
+  markAccessed,
+  setCs,
+  setSeg,
+  setSegDesc,
+  setSegReal,
   setSsNull,
 } from "./segments";
 import {
-  canonical, cpl, CS, D_B, D_CODE, D_EC, D_L, D_P, D_S, efer, EFER_SCE, gpr, isCode64, isLma, isPe, isProt, r64, RCX, RDX, requireCpl0, RSP,
-  segFlags, segLimit, segSel, setGpr, setRip, SS, w64, X_GP, X_NP, X_SS, X_TS, X_UD, dataMmu, trunc,
+  canonical,
+  cpl,
+  CS,
+  D_B,
+  D_CODE,
+  D_EC,
+  D_L,
+  D_P,
+  D_S,
+  efer,
+  EFER_SCE,
+  gpr,
+  isCode64,
+  isLma,
+  isPe,
+  isProt,
+  r64,
+  RCX,
+  RDX,
+  requireCpl0,
+  RSP,
+  segFlags,
+  segLimit,
+  segSel,
+  setGpr,
+  setRip,
+  SS,
+  w64,
+  X_GP,
+  X_NP,
+  X_SS,
+  X_TS,
+  X_UD,
+  dataMmu,
+  trunc,
 } from "./state";
 import { SWITCH_CALL, SWITCH_JMP, switchTask } from "./tasks";
 
@@ -241,7 +310,7 @@ function legacyGate(call: bool): void {
       push(<u64>segSel(SS), size);
       push(gpr(RSP), size);
       for (let i = <i32>params - 1; i >= 0; i--) {
-        const from = (oldBase + ((oldSp + (<u32>i << size)) & oldMask)) & 0xffffffff;
+        const from = (oldBase + ((oldSp + ((<u32>i) << size)) & oldMask)) & 0xffffffff;
         push(size == 1 ? ld16(from, oldMmu) : ld32(from, oldMmu), size);
       }
       push(<u64>segSel(CS), size);

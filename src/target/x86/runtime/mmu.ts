@@ -2,13 +2,13 @@
  * AssemblyScript. Address translation and guest memory access: page walks (none, 32-bit with PSE-36, PAE, 4-level), the
  * software TLB of layout.ts, slow paths of loads and stores, what the translator and both tiers ask for.
  * Source: Intel SDM vol 3 chapter 4; AMD APM vol 2 chapter 5.
- * Not emulated: 5-level paging, protection keys, PCID tags (CR3 writes flush), memory types.
+ * Not emulated: alignment checks (#AC), 5-level paging, protection keys, PCID tags (CR3 writes flush), memory types.
  */
 import {
   CODE_FILTER, CODE_FILTER_SIZE,
   A20_MASK, CR2, CR3, ENV_SIZE, FAULT_ADDR, GLOBAL_SEEN, HF_CS64, HF_LMA, HFLAGS, LARGE_SEEN, MMU_KERNEL, MMU_KERNEL_SMAP, MMU_USER,
   FEAT_81_EDX, PDPTE, PHYS_MASK, TAG_CODE, TAG_INVALID, TAG_SLOW, TLB, TLB_BITS, TLB_ENTRY, TLB_EXEC, TLB_GEN, TLB_HOST, TLB_MMU_SIZE,
-  TLB_MODES, TLB_PHYS, TLB_READ, TLB_WRITE,
+  TLB_MODES, TLB_PHYS, TLB_READ, TLB_USED, TLB_WRITE,
 } from "../layout";
 import {
   CODE_PAGES as CODE_PAGES_AT, CPU_COUNT, ENVS as ENVS_AT, MAP_KIND, MAP_MMIO, MAP_RAM, MAX_CPUS as MAX_CPUS_N, PHYS_MAP as PHYS_MAP_AT,
@@ -284,6 +284,7 @@ function fill(linear: u64, mmu: u32, access: u32): i32 {
   if (kind == MAP_RAM) {
     if (load<u8>(CODE_PAGES + (host >> 12)) != 0) writeSlow = TAG_CODE;
   } else writeSlow = TAG_SLOW;
+  w32(TLB_USED, r32(TLB_USED) | (1 << mmu));
   store<u32>(e + TLB_HOST, host);
   store<u32>(e + TLB_PHYS, number);
   store<u64>(e + TLB_READ, (walkProt & 1) != 0 ? page | slow : <u64>-1);
@@ -547,16 +548,23 @@ function bumpGen(): void {
 /** Forgets translations; with keepGlobal those of global pages stay. */
 export function flushTlb(keepGlobal: u32): void {
   bumpGen();
-  if (keepGlobal == 0 || r32(GLOBAL_SEEN) == 0) {
-    memory.fill(env + TLB, 0xff, TLB_MMU_SIZE * TLB_MODES);
-    w32(LARGE_SEEN, 0);
-    w32(GLOBAL_SEEN, 0);
-    return;
+  const used = r32(TLB_USED);
+  const keep = keepGlobal != 0 && r32(GLOBAL_SEEN) != 0;
+  for (let m: u32 = 0; m < MODES; m++) {
+    if (((used >> m) & 1) == 0) continue;
+    const start = env + TLB + <usize>(m * TLB_MMU_SIZE);
+    if (!keep) {
+      memory.fill(start, 0xff, TLB_MMU_SIZE);
+      continue;
+    }
+    for (let e = start; e < start + TLB_MMU_SIZE; e += TLB_ENTRY) {
+      if ((load<u32>(e + TLB_PHYS) & PHYS_GLOBAL) == 0) invalidate(e);
+    }
   }
-  const end = env + TLB + TLB_MMU_SIZE * TLB_MODES;
-  for (let e = env + TLB; e < end; e += TLB_ENTRY) {
-    if ((load<u32>(e + TLB_PHYS) & PHYS_GLOBAL) == 0) invalidate(e);
-  }
+  if (keep) return;
+  w32(TLB_USED, 0);
+  w32(LARGE_SEEN, 0);
+  w32(GLOBAL_SEEN, 0);
 }
 
 // @ts-ignore: decorator
@@ -591,14 +599,11 @@ function cpuCount(): u32 {
 
 /** Forgets everything of every vCPU: the physical map has changed. */
 export function flushTlbAll(): void {
-  const mine = env;
-  for (let i: u32 = 0; i < cpuCount(); i++) {
-    env_at(ENVS + i * ENV_SIZE);
-  }
-  if (mine < ENVS || mine >= ENVS + cpuCount() * ENV_SIZE) env_at(mine);
+  for (let i: u32 = 0; i < cpuCount(); i++) flushCpu(ENVS + i * ENV_SIZE);
+  if (env < ENVS || env >= ENVS + cpuCount() * ENV_SIZE) flushCpu(env);
 }
 
-function env_at(base: usize): void {
+function flushCpu(base: usize): void {
   memory.fill(base + TLB, 0xff, TLB_MMU_SIZE * TLB_MODES);
   store<u32>(base + TLB_GEN, load<u32>(base + TLB_GEN) + 1);
 }

@@ -5,8 +5,27 @@
  * C001xxxxh read zero and ignore writes.
  */
 import {
-  CSTAR, EFER, EFER_VALID, EXC_VECTOR, FEAT_81_EDX, KERNEL_GS_BASE, LSTAR, MISC_ENABLE, MTRR_DEF_TYPE, MTRR_FIXED, MTRR_VAR, PAT,
-  SEG_BASE, SFMASK, STAR, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP, TSC_ADJUST, TSC_AUX, TSC_OFFSET,
+  CSTAR,
+  EFER,
+  EFER_VALID,
+  EXC_VECTOR,
+  FEAT_81_EDX,
+  KERNEL_GS_BASE,
+  LSTAR,
+  MISC_ENABLE,
+  MTRR_DEF_TYPE,
+  MTRR_FIXED,
+  MTRR_VAR,
+  PAT,
+  SEG_BASE,
+  SFMASK,
+  STAR,
+  SYSENTER_CS,
+  SYSENTER_EIP,
+  SYSENTER_ESP,
+  TSC_ADJUST,
+  TSC_AUX,
+  TSC_OFFSET,
 } from "../layout";
 import { requireTrue, writeEfer } from "./control-regs";
 import { hostMsrRead, hostMsrWrite, raise } from "./env";
@@ -20,48 +39,79 @@ function kept(index: u32): u32 {
   if (index >= 0x200 && index < 0x210) return MTRR_VAR + ((index - 0x200) << 3);
   if (index >= 0x268 && index < 0x270) return MTRR_FIXED + ((index - 0x268 + 3) << 3);
   switch (index) {
-    case 0x174: return SYSENTER_CS;
-    case 0x175: return SYSENTER_ESP;
-    case 0x176: return SYSENTER_EIP;
-    case 0x1a0: return MISC_ENABLE;
-    case 0x250: return MTRR_FIXED;
-    case 0x258: return MTRR_FIXED + 8;
-    case 0x259: return MTRR_FIXED + 16;
-    case 0x277: return PAT;
-    case 0x2ff: return MTRR_DEF_TYPE;
-    case 0xc0000081: return STAR;
-    case 0xc0000103: return TSC_AUX;
+    case 0x174:
+      return SYSENTER_CS;
+    case 0x175:
+      return SYSENTER_ESP;
+    case 0x176:
+      return SYSENTER_EIP;
+    case 0x1a0:
+      return MISC_ENABLE;
+    case 0x250:
+      return MTRR_FIXED;
+    case 0x258:
+      return MTRR_FIXED + 8;
+    case 0x259:
+      return MTRR_FIXED + 16;
+    case 0x277:
+      return PAT;
+    case 0x2ff:
+      return MTRR_DEF_TYPE;
+    case 0xc0000081:
+      return STAR;
+    case 0xc0000103:
+      return TSC_AUX;
   }
   if ((r32(FEAT_81_EDX) & HAS_LM) == 0) return 0;
   switch (index) {
-    case 0xc0000082: return LSTAR;
-    case 0xc0000083: return CSTAR;
-    case 0xc0000084: return SFMASK;
-    case 0xc0000100: return SEG_BASE + 32;
-    case 0xc0000101: return SEG_BASE + 40;
-    case 0xc0000102: return KERNEL_GS_BASE;
+    case 0xc0000082:
+      return LSTAR;
+    case 0xc0000083:
+      return CSTAR;
+    case 0xc0000084:
+      return SFMASK;
+    case 0xc0000100:
+      return SEG_BASE + 32;
+    case 0xc0000101:
+      return SEG_BASE + 40;
+    case 0xc0000102:
+      return KERNEL_GS_BASE;
   }
   return 0;
 }
 
 /** Registers that read as a constant and ignore writes. */
 function constant(index: u32): bool {
-  return (index >= 0xc0010000 && index < 0xc0020000) || index == 0x17 || index == 0x8b || index == 0x79 || index == 0x17a ||
-    index == 0x1d9 || (index >= 0x1db && index <= 0x1de) || index == 0x198;
+  return (
+    (index >= 0xc0010000 && index < 0xc0020000) ||
+    index == 0x17 ||
+    index == 0x8b ||
+    index == 0x79 ||
+    index == 0x17a ||
+    index == 0x1d9 ||
+    (index >= 0x1db && index <= 0x1de) ||
+    index == 0x198
+  );
 }
 
 function read(index: u32): u64 {
   const at = kept(index);
   if (at != 0) return r64(at);
   switch (index) {
-    case 0x10: return readTsc();
-    case 0x3b: return r64(TSC_ADJUST);
+    case 0x10:
+      return readTsc();
+    case 0x3b:
+      return r64(TSC_ADJUST);
     // Eight variable ranges, fixed ranges, write combining.
-    case 0xfe: return 0x508;
-    case 0x179: return 0;
-    case 0x8b: return 0x100000000;
+    case 0xfe:
+      return 0x508;
+    case 0x179:
+      return 0;
+    case 0x8b:
+      return 0x100000000;
     // Nominal ratio, as in a CPU that does not scale.
-    case 0x198: return 0x40000000000 | 1000;
+    case 0x198:
+      return 0x40000000000 | 1000;
     case 0xc0000080:
       if (r64(EFER_VALID) != 0) return r64(EFER);
       break;
@@ -109,7 +159,7 @@ function write(index: u32, v: u64): void {
         break;
       case 0xc0000103:
       case 0xc0000084:
-        ok = (v >> 32) == 0;
+        ok = v >> 32 == 0;
         break;
     }
     if (index >= 0x200 && index < 0x210 && (index & 1) == 0) ok = (v & 0xf00) == 0 && validMtrrType(<u32>v & 0xff);

@@ -2,11 +2,67 @@
  * AssemblyScript. Power-on, INIT and start-up IPI states. Source: Intel SDM vol 3 table 9-1, 8.4.
  */
 import {
-  A20_MASK, CPU_INDEX, CPU_SIGNATURE, CR0, CR2, CR3, CR4, CC_DST, CC_OP, CC_SRC, CC_SRC2, DF, DR, EFER, EFLAGS, EVENTS, EXC_OLD, EXC_VECTOR,
-  FCW, FPR, FSW, FTAGS, FTOP, GDT_BASE, GDT_LIMIT, GPR, HALTED, ICOUNT, IDT_BASE, IDT_LIMIT, INHIBIT, INTR_WAIT, LDTR_BASE, LDTR_FLAGS, LDTR_LIMIT,
-  LDTR_SEL, MISC_ENABLE, MTRR_DEF_TYPE, MTRR_FIXED, MXCSR, NMI_BLOCKED, PAT, PENDING_DR6, RIP_EXACT, SMBASE, SMM,
-  STAR, SYSENTER_CS, SYSENTER_EIP, SYSENTER_ESP, TR_BASE, TR_FLAGS, TR_LIMIT, TR_SEL, TSC_ADJUST, TSC_AUX,
-  TSC_OFFSET, XCR0, XMM, YMMH,
+  A20_MASK,
+  CPU_INDEX,
+  CPU_SIGNATURE,
+  CR0,
+  CR2,
+  CR3,
+  CR4,
+  CC_DST,
+  CC_OP,
+  CC_SRC,
+  CC_SRC2,
+  DF,
+  DR,
+  EFER,
+  EFLAGS,
+  EVENTS,
+  EXC_OLD,
+  EXC_VECTOR,
+  FCW,
+  FPR,
+  FSW,
+  FTAGS,
+  FTOP,
+  GDT_BASE,
+  GDT_LIMIT,
+  GPR,
+  HALTED,
+  ICOUNT,
+  IDT_BASE,
+  IDT_LIMIT,
+  INHIBIT,
+  INTR_WAIT,
+  LDTR_BASE,
+  LDTR_FLAGS,
+  LDTR_LIMIT,
+  LDTR_SEL,
+  MISC_ENABLE,
+  MTRR_DEF_TYPE,
+  MTRR_FIXED,
+  MXCSR,
+  NMI_BLOCKED,
+  PAT,
+  PENDING_DR6,
+  RIP_EXACT,
+  SMBASE,
+  SMM,
+  STAR,
+  SYSENTER_CS,
+  SYSENTER_EIP,
+  SYSENTER_ESP,
+  TR_BASE,
+  TR_FLAGS,
+  TR_LIMIT,
+  TR_SEL,
+  TLB_USED,
+  TSC_ADJUST,
+  TSC_AUX,
+  TSC_OFFSET,
+  XCR0,
+  XMM,
+  YMMH,
 } from "../layout";
 import { env, hostTsc, notify } from "./env";
 import { updateHflags } from "./hflags";
@@ -90,6 +146,8 @@ export function resetCpu(): void {
   w64(ICOUNT, 0);
   if (r32(A20_MASK) == 0) w32(A20_MASK, 0xffffffff);
   updateFpFast();
+  // Whatever the memory held is no translation.
+  w32(TLB_USED, 7);
   flushTlb(0);
   updateHflags();
 }

@@ -4,8 +4,28 @@
  * Not emulated: I/O instruction restart.
  */
 import {
-  CR0, CR3, CR4, DR, EFER, GDT_BASE, GDT_LIMIT, HALTED, IDT_BASE, IDT_LIMIT, INHIBIT, LDTR_BASE,
-  LDTR_FLAGS, LDTR_LIMIT, LDTR_SEL, NMI_BLOCKED, SMBASE, SMM, TR_BASE, TR_FLAGS, TR_LIMIT, TR_SEL,
+  CR0,
+  CR3,
+  CR4,
+  DR,
+  EFER,
+  GDT_BASE,
+  GDT_LIMIT,
+  HALTED,
+  IDT_BASE,
+  IDT_LIMIT,
+  INHIBIT,
+  LDTR_BASE,
+  LDTR_FLAGS,
+  LDTR_LIMIT,
+  LDTR_SEL,
+  NMI_BLOCKED,
+  SMBASE,
+  SMM,
+  TR_BASE,
+  TR_FLAGS,
+  TR_LIMIT,
+  TR_SEL,
 } from "../layout";
 import { getEflags, setEflags } from "./eflags";
 import { notify, raise } from "./env";
@@ -13,7 +33,25 @@ import { updateHflags } from "./hflags";
 import { flushTlb, loadPdptes, physLoad, physStore, usesPdptes } from "./mmu";
 import { setSeg } from "./segments";
 import {
-  canonical, cr0, CR0_EM, CR0_PE, CR0_PG, CR0_TS, CS, gpr, r32, r64, rip, segBase, segFlags, segLimit, segSel, setGpr, setRip, w32, w64,
+  canonical,
+  cr0,
+  CR0_EM,
+  CR0_PE,
+  CR0_PG,
+  CR0_TS,
+  CS,
+  gpr,
+  r32,
+  r64,
+  rip,
+  segBase,
+  segFlags,
+  segLimit,
+  segSel,
+  setGpr,
+  setRip,
+  w32,
+  w64,
   X_UD,
 } from "./state";
 

@@ -3,8 +3,26 @@
  * Source: Intel SDM vol 2 and vol 3 2.8, 17.2. Model-specific registers: msr.ts.
  */
 import {
-  CR0, CR2, CR3, CR4, DR, EFLAGS, EV_EXIT, EVENTS, FEAT_1_ECX, FL_AC, FL_IF, HALTED, HF_FSGSBASE, NEXT_RIP, SCRATCH, SEG_BASE,
-  TSC_AUX, TSC_OFFSET, XCR0, XCR0_VALID,
+  CR0,
+  CR2,
+  CR3,
+  CR4,
+  DR,
+  EFLAGS,
+  EV_EXIT,
+  EVENTS,
+  FEAT_1_ECX,
+  FL_AC,
+  FL_IF,
+  HALTED,
+  HF_FSGSBASE,
+  NEXT_RIP,
+  SCRATCH,
+  SEG_BASE,
+  TSC_AUX,
+  TSC_OFFSET,
+  XCR0,
+  XCR0_VALID,
 } from "../layout";
 import { CPU_COUNT } from "../../../accel/tcg/map";
 import { requireTrue, writeCr0, writeCr3, writeCr4 } from "./control-regs";
@@ -14,8 +32,34 @@ import { generalDetect } from "./exceptions";
 import { updateHflags } from "./hflags";
 import { flushTlb, invlpg, ld64, ld8 } from "./mmu";
 import {
-  canonical, cpl, cr0, CR0_TS, cr4, CR4_DE, CR4_OSXSAVE, CR4_TSD, dataMmu, gpr, hflags, isCode64, isLma, isPe, r32, r64, RAX, RBX,
-  RCX, RDX, requireCpl0, setGpr, setRip, trunc, w32, w64, X_GP, X_UD,
+  canonical,
+  cpl,
+  cr0,
+  CR0_TS,
+  cr4,
+  CR4_DE,
+  CR4_OSXSAVE,
+  CR4_TSD,
+  dataMmu,
+  gpr,
+  hflags,
+  isCode64,
+  isLma,
+  isPe,
+  r32,
+  r64,
+  RAX,
+  RBX,
+  RCX,
+  RDX,
+  requireCpl0,
+  setGpr,
+  setRip,
+  trunc,
+  w32,
+  w64,
+  X_GP,
+  X_UD,
 } from "./state";
 
 export function h_mov_to_cr(a: u64, b: u64, imm: u32): u64 {
@@ -77,7 +121,7 @@ function drNumber(n: u32): u32 {
 export function h_mov_to_dr(a: u64, b: u64, imm: u32): u64 {
   const n = drNumber(imm);
   if (!isCode64()) a &= 0xffffffff;
-  if (n >= 6 && (a >> 32) != 0) raise(X_GP, 0);
+  if (n >= 6 && a >> 32 != 0) raise(X_GP, 0);
   if (n == 6) a = (a & 0xe00f) | 0xffff0ff0;
   if (n == 7) a = (a & 0xffff23ff) | 0x400;
   if (n < 4 && !canonical(a)) raise(X_GP, 0);

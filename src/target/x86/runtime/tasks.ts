@@ -2,8 +2,21 @@
  * AssemblyScript. Hardware task switches, 16- and 32-bit TSS. Source: Intel SDM vol 3 chapter 7.
  */
 import {
-  CR0, CR3, EXC_OLD, FL_NT, FL_RF, FL_VM, GDT_BASE, LDTR_FLAGS, LDTR_SEL, MMU_KERNEL, RIP_EXACT, TR_BASE,
-  TR_FLAGS, TR_LIMIT, TR_SEL,
+  CR0,
+  CR3,
+  EXC_OLD,
+  FL_NT,
+  FL_RF,
+  FL_VM,
+  GDT_BASE,
+  LDTR_FLAGS,
+  LDTR_SEL,
+  MMU_KERNEL,
+  RIP_EXACT,
+  TR_BASE,
+  TR_FLAGS,
+  TR_LIMIT,
+  TR_SEL,
 } from "../layout";
 import { getEflags, setEflags } from "./eflags";
 import { raise } from "./env";
@@ -11,11 +24,50 @@ import { taskTrap } from "./exceptions";
 import { updateHflags } from "./hflags";
 import { ACC_READ, ACC_WRITE, checkAccess, flushTlb, ld16, ld32, ld8, loadPdptes, st16, st32, st8, usesPdptes } from "./mmu";
 import {
-  baseOf, checkStackSegment, dAt, descriptor, dHigh, dLow, dplOf, limitOf, loadLdt, markAccessed, setCs, setSeg, setSegDesc, VM86_FLAGS,
+  baseOf,
+  checkStackSegment,
+  dAt,
+  descriptor,
+  dHigh,
+  dLow,
+  dplOf,
+  limitOf,
+  loadLdt,
+  markAccessed,
+  setCs,
+  setSeg,
+  setSegDesc,
+  VM86_FLAGS,
 } from "./segments";
 import {
-  cr0, CR0_PG, CR0_TS, CS, D_B, D_CODE, D_EC, D_P, D_RW, D_S, ES, gpr, r32, r64, RSP, segBase, segFlags, segLimit, segSel,
-  setGpr, setRip, SS, w32, w64, X_GP, X_NP, X_SS, X_TS,
+  cr0,
+  CR0_PG,
+  CR0_TS,
+  CS,
+  D_B,
+  D_CODE,
+  D_EC,
+  D_P,
+  D_RW,
+  D_S,
+  ES,
+  gpr,
+  r32,
+  r64,
+  RSP,
+  segBase,
+  segFlags,
+  segLimit,
+  segSel,
+  setGpr,
+  setRip,
+  SS,
+  w32,
+  w64,
+  X_GP,
+  X_NP,
+  X_SS,
+  X_TS,
 } from "./state";
 
 export const SWITCH_JMP: u32 = 0;
@@ -134,7 +186,7 @@ export function switchTask(sel: u32, source: u32, ret: u64, withError: bool, err
   if (vm) {
     for (let i: u32 = 0; i < 6; i++) {
       const s = <u32>(i < 4 ? sels >> (i << 4) : sels2 >> ((i - 4) << 4)) & 0xffff;
-      setSeg(i, s, <u64>s << 4, 0xffff, VM86_FLAGS);
+      setSeg(i, s, (<u64>s) << 4, 0xffff, VM86_FLAGS);
     }
   } else {
     // Not usable until loaded below; SS carries the new CPL.

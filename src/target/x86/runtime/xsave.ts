@@ -2,15 +2,28 @@
  * AssemblyScript. FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XRSTOR: x87, SSE and AVX state in the standard format.
  * Source: Intel SDM vol 1 10.5 and 13. Not emulated: the compacted format, supervisor components, AMD's fast FXSAVE.
  */
-import {
-  CR0, FCS, FCW, FDP, FDS, FIP, FOP, FPR, FSW, FTAGS, FTOP, MXCSR, XCR0, XMM, YMMH,
-} from "../layout";
+import { CR0, FCS, FCW, FDP, FDS, FIP, FOP, FPR, FSW, FTAGS, FTOP, MXCSR, XCR0, XMM, YMMH } from "../layout";
 import { env, raise } from "./env";
 import { ACC_READ, ACC_WRITE, checkAccess, ld16, ld32, ld64, ld8, st16, st32, st64, st8 } from "./mmu";
 import { refreshSummary } from "./x87-state";
 import { updateFpFast } from "./sse-fp";
 import {
-  CR0_EM, CR0_TS, cr4, CR4_OSXSAVE, dataMmu, gpr, isCode64, r32, r64, RAX, RDX, w32, w64, X_GP, X_NM, X_UD,
+  CR0_EM,
+  CR0_TS,
+  cr4,
+  CR4_OSXSAVE,
+  dataMmu,
+  gpr,
+  isCode64,
+  r32,
+  r64,
+  RAX,
+  RDX,
+  w32,
+  w64,
+  X_GP,
+  X_NM,
+  X_UD,
 } from "./state";
 
 /** MXCSR bits that exist. */
@@ -61,7 +74,7 @@ function loadX87(at: u64, wide: bool): void {
   w32(FCW, (<u32>ld16(at, m) & 0x1f7f) | 0x40);
   w32(FSW, fsw & ~0x3800);
   w32(FTOP, top);
-  w32(FTAGS, ~<u32>ld8(wrap(at + 4), m) & 0xff);
+  w32(FTAGS, ~(<u32>ld8(wrap(at + 4), m)) & 0xff);
   refreshSummary();
   w32(FOP, <u32>ld16(wrap(at + 6), m) & 0x7ff);
   const ip = ld64(wrap(at + 8), m);
