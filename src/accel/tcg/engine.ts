@@ -96,7 +96,7 @@ export class TcgEngine {
     readonly bus: CpuBus,
     readonly trace: Trace,
     readonly shared: boolean,
-    options: { tier1: boolean } = { tier1: true },
+    options: { tier1: boolean; synchronous?: boolean } = { tier1: true, synchronous: true },
     /** Host milliseconds, for the compile time counter. */
     readonly now: () => number = () => 0,
   ) {
@@ -171,7 +171,7 @@ export class TcgEngine {
         this.bumpGenerations();
       },
     );
-    this.tier1 = new Tier1(this, this.L, fp, index, options.tier1);
+    this.tier1 = new Tier1(this, this.L, fp, index, options.tier1, options.synchronous ?? false);
     this.u32[CPU_COUNT >>> 2] = cpus;
     for (let i = 0; i < cpus; i++) {
       this.select(i);
@@ -329,6 +329,7 @@ export class TcgEngine {
     const env = this.env;
     const L = this.L;
     const header = this.u32[(env + L.curBlock) >>> 2]!;
+    if (!header) return;
     const record = (this.u32[(env + L.irPc) >>> 2]! - header - BlockHeader.size) >> 4;
     const insns = this.u32[(header + BlockHeader.insns) >>> 2]!;
     const records = this.u32[(header + BlockHeader.records) >>> 2]!;
@@ -432,11 +433,6 @@ export class TcgEngine {
   executions(b: Block): number {
     if (this.u32[(b.header + BlockHeader.func) >>> 2]) return this.tier1.threshold;
     return this.tier1.threshold - this.i32[(b.header + BlockHeader.counter) >>> 2]!;
-  }
-
-  /** The next tier 0 execution of the block asks for its function again. */
-  rearm(b: Block): void {
-    this.i32[(b.header + BlockHeader.counter) >>> 2] = 1;
   }
 
   /** Where the indirect jump at a block's end has gone lately: PC halves. */

@@ -198,6 +198,10 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
     emitJcMatch(w, L, env, addr, jc);
     w.op("i32.eqz");
     w.if();
+    // A fetch fault is reported at the state's PC, not in a block.
+    w.get(env);
+    w.i32(0);
+    w.op("i32.store", L.curBlock);
     w.call(imports.refill!);
     w.op("i32.eqz");
     w.if();

@@ -116,7 +116,7 @@ export function unpack(bits: u64, fraction: u32): u32 {
 }
 
 function overflow(sign: u32, fraction: u32): u64 {
-  sfRaise(SF_OVERFLOW | SF_INEXACT);
+  sfRaise((sfMask & SF_OVERFLOW) != 0 ? SF_OVERFLOW | SF_INEXACT : SF_OVERFLOW);
   if (sfRounding == ROUND_NEAREST || (sfRounding == ROUND_DOWN && sign != 0) || (sfRounding == ROUND_UP && sign == 0)) {
     sfSetUp(1);
     return infinity(sign, fraction);
@@ -165,13 +165,18 @@ export function roundPack(sign: u32, exp: i32, high: u64, low: u64, fraction: u3
     m = 0;
     lost = c == 64 ? high | jam : 1;
   }
+  if (tiny && (sfMask & SF_UNDERFLOW) == 0) {
+    // The trap finds the result rounded with an unbounded exponent; nothing is denormalised.
+    sfRaise(rest != 0 ? SF_UNDERFLOW | SF_INEXACT : SF_UNDERFLOW);
+    return signBit | m;
+  }
   if (lost != 0) {
     sfRaise(tiny ? SF_INEXACT | SF_UNDERFLOW : SF_INEXACT);
     if (sfIncrement(sign, m, lost)) {
       sfSetUp(1);
       m++;
     }
-  } else if (tiny && (sfMask & SF_UNDERFLOW) == 0) sfRaise(SF_UNDERFLOW);
+  }
   return signBit | m;
 }
 

@@ -14,7 +14,8 @@ class Compiled implements CodeUser {
   valid = true;
   constructor(
     readonly block: Block,
-    readonly func: number,
+    /** Table index, 0 until the module is there. */
+    public func: number,
   ) {}
 }
 
@@ -23,7 +24,7 @@ const LIMITS = { maxNodes: 40, maxInsns: 300 };
 
 export class Tier1 {
   /** Executions of a block in tier 0 before it is compiled. */
-  readonly threshold = 200;
+  readonly threshold: number;
   private readonly compiled = new Map<Block, Compiled>();
   private readonly free: number[] = [];
   private nextFunc: number;
@@ -35,8 +36,11 @@ export class Tier1 {
     private readonly fp: FpHelperIndexes,
     firstIndex: number,
     readonly enabled: boolean,
+    /** Compile on the spot: runs are then the same every time (`-icount`, tests). */
+    private readonly synchronous: boolean,
   ) {
     this.nextFunc = firstIndex;
+    this.threshold = synchronous ? 200 : 1000;
   }
 
   /** The function of a block's region, 0 = none. */
@@ -55,15 +59,17 @@ export class Tier1 {
   private drop(block: Block, c: Compiled): void {
     this.compiled.delete(block);
     if (block.valid) this.engine.cache.setRegion(block, 0, 0);
+    c.valid = false;
+    if (!c.func) return;
     this.engine.table.set(c.func, null);
     this.free.push(c.func);
   }
 
   /** Compiles the region that begins at a hot block. @returns whether there is a function now */
   compile(block: Block, env: number): boolean {
-    const have = this.find(block);
-    if (have) {
-      this.enter(block, env, have);
+    const known = this.compiled.get(block);
+    if (known?.valid) {
+      if (known.func) this.enter(block, env, known.func);
       return true;
     }
     const e = this.engine;
@@ -134,26 +140,47 @@ export class Tier1 {
     m.add({ params: ["i32", "i64", "i32", "i32"], results: ["i32"] }, emitTlbLookup(this.L, probeIndex, 1));
     m.add(REGION_TYPE, body, "f");
     const bytes = m.finish();
-    const started = this.engine.now();
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: { memory: e.ram.memory, table: e.table },
-      runtime: imports,
-    });
-    this.stats.compileMs += this.engine.now() - started;
-    const func = this.free.pop() ?? this.nextFunc++;
-    if (func >= e.table.length) e.table.grow(Math.max(256, e.table.length));
-    e.table.set(func, instance.exports.f);
-    const c = new Compiled(block, func);
+    const c = new Compiled(block, 0);
     this.compiled.set(block, c);
-    e.cache.setRegion(block, func, map);
     e.cache.addRegion(region.pages, c);
     this.stats.regions++;
     this.stats.bytes += bytes.length;
     this.stats.nodes += region.nodes.length;
     for (const n of region.nodes) this.stats.insns += n.insns;
-    this.enter(block, env, func);
+    const install = (module: WebAssembly.Module) => {
+      if (!c.valid || this.compiled.get(block) !== c) return;
+      const instance = new WebAssembly.Instance(module, { env: { memory: e.ram.memory, table: e.table }, runtime: imports });
+      const func = this.free.pop() ?? this.nextFunc++;
+      if (func >= e.table.length) e.table.grow(Math.max(256, e.table.length));
+      e.table.set(func, instance.exports.f);
+      c.func = func;
+      e.cache.setRegion(block, func, map);
+      for (let i = 0; i < e.cpus; i++) this.enter(block, e.envOf(i), func);
+    };
+    if (this.synchronous) {
+      const started = e.now();
+      install(new WebAssembly.Module(bytes));
+      this.stats.compileMs += e.now() - started;
+    } else {
+      this.pending++;
+      WebAssembly.compile(bytes).then(
+        (module) => {
+          this.pending--;
+          install(module);
+        },
+        (error) => {
+          this.pending--;
+          this.onError(error);
+        },
+      );
+    }
     return true;
   }
+
+  /** Regions being compiled on the host's other threads. */
+  pending = 0;
+  /** A module was refused: a bug of ours. */
+  onError: (error: unknown) => void = () => {};
 
   /** Puts the function into the jump cache entry that led to the block. */
   private enter(block: Block, env: number, func: number): void {
@@ -161,8 +188,6 @@ export class Tier1 {
     const hash = (block.pcLo ^ ((block.pcLo >>> 12) | (block.pcHi << 20))) & 4095;
     const at = (env + this.L.jc + hash * Jc.size) >>> 2;
     if (u32[at] === block.pcLo >>> 0 && u32[at + 1] === block.pcHi >>> 0) u32[at + 6] = func;
-    // Another vCPU that still has the block without the function asks again at its next turn.
-    this.engine.rearm(block);
   }
 
   flush(): void {
