@@ -84,12 +84,15 @@ export function h_stmxcsr(a: u64, b: u64, imm: u32): u64 {
 
 /** Exceptions of the lanes finished so far. */
 let gathered: u32 = 0;
+/** Masked exceptions of finished stages (dot products). */
+let staged: u32 = 0;
 
 function begin(): void {
   const mxcsr = load<u32>(env + MXCSR);
   sfBegin((mxcsr >> 13) & 3, (mxcsr >> 7) & 0x3f);
   if ((mxcsr & (MX_DAZ | MX_FTZ)) != 0) sfSetFlush((mxcsr & MX_DAZ) != 0, (mxcsr & MX_FTZ) != 0);
   gathered = 0;
+  staged = 0;
 }
 
 /** Between lanes: an invalid lane must not take back what another has signalled. */
@@ -102,11 +105,12 @@ function nextLane(): void {
 function finish(): void {
   let flags = gathered | sfFlags;
   sfSetFlush(false, false);
-  if (flags == 0) return;
+  if ((flags | staged) == 0) return;
   const mxcsr = load<u32>(env + MXCSR);
   const unmasked = flags & ~(mxcsr >> 7) & MX_FLAGS;
   // Unmasked pre-computation exceptions: there is no result that could signal more.
   if ((unmasked & 7) != 0) flags &= 7;
+  flags |= staged;
   if ((mxcsr & flags) != flags) {
     store<u32>(env + MXCSR, mxcsr | flags);
     updateFpFast();
@@ -252,11 +256,19 @@ export function h_sse_ps(a: u64, b: u64, imm: u32): u64 {
   return 0;
 }
 
+/** The dot products work in stages; a stage's unmasked exception comes before the next stage's. */
+function endStage(): void {
+  if ((gathered & ~(load<u32>(env + MXCSR) >> 7) & MX_FLAGS) != 0) finish();
+  staged |= gathered;
+  gathered = 0;
+}
+
 /** DPPD: imm8. */
 export function h_dppd(a: u64, b: u64, imm: u32): u64 {
   begin();
   const t0 = imm & 0x10 ? next64(at64(a, 0), at64(b, 0), SSE_MUL) : 0;
   const t1 = imm & 0x20 ? next64(at64(a, 1), at64(b, 1), SSE_MUL) : 0;
+  endStage();
   const sum = next64(t0, t1, SSE_ADD);
   finish();
   put2(a, imm & 1 ? sum : 0, imm & 2 ? sum : 0);
@@ -270,8 +282,10 @@ export function h_dpps(a: u64, b: u64, imm: u32): u64 {
   const t1 = imm & 0x20 ? next32(at32(a, 1), at32(b, 1), SSE_MUL) : 0;
   const t2 = imm & 0x40 ? next32(at32(a, 2), at32(b, 2), SSE_MUL) : 0;
   const t3 = imm & 0x80 ? next32(at32(a, 3), at32(b, 3), SSE_MUL) : 0;
+  endStage();
   const low = next32(t0, t1, SSE_ADD);
   const high = next32(t2, t3, SSE_ADD);
+  endStage();
   const sum = next32(low, high, SSE_ADD);
   finish();
   put4(a, imm & 1 ? sum : 0, imm & 2 ? sum : 0, imm & 4 ? sum : 0, imm & 8 ? sum : 0);
