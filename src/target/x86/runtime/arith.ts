@@ -5,7 +5,8 @@
 import { CC_DST, CC_OP, CC_SHL, CC_SHR, CC_SRC, FL_AF, FL_CF, FL_OF, FL_PF, FL_SF, FL_ZF } from "../layout";
 import { arithFlags, setArith } from "./eflags";
 import { raise } from "./env";
-import { ACC_WRITE, checkAccess, MMU_STACK, slowLoad, slowStore } from "./mmu";
+import { checkAccess, MMU_STACK, slowLoad, slowStore } from "./mmu";
+import { ACC_WRITE } from "./page-walk";
 import { linearOf } from "./segments";
 import {
   D_B,

@@ -4,7 +4,8 @@
 import { CR0, CR3, CR4, CR4_VALID, EFER, EFER_VALID, PHYS_MASK } from "../layout";
 import { raise } from "./env";
 import { updateHflags } from "./hflags";
-import { flushTlb, loadPdptes, usesPdptes } from "./mmu";
+import { flushTlb } from "./mmu";
+import { loadPdptes, usesPdptes } from "./page-walk";
 import {
   cr0,
   CR0_CD,

@@ -1,30 +1,27 @@
 /**
- * AssemblyScript. Exceptions and interrupts: gates of every mode, stack switches, software interrupts, IRET, what happens
- * between instructions. Source: Intel SDM vol 3 chapters 6, 10.8, 17, 20; vol 2 INT n and IRET.
- * Not emulated: shadow stacks, FRED, machine checks.
+ * AssemblyScript. Delivery of exceptions and interrupts: gates of every mode, stack switches, double and triple faults,
+ * software interrupts. Source: Intel SDM vol 3 chapters 6, 20; vol 2 INT n. Not emulated: shadow stacks, FRED, machine checks.
+ * One file although long: the modes' deliveries differ in small things that are best read side by side.
  */
 import {
-  CC_DST, DR, EFLAGS, EV_EXIT, EV_INIT, EV_INTR, EV_NMI, EV_SIPI, EV_SMI, EV_TRAP, EVENTS, EXC_ERROR, EXC_OLD, EXC_VECTOR, FL_AC, FL_DF,
-  FL_ID, FL_IF, FL_IOPL, FL_NT, FL_OF, FL_RF, FL_TF, FL_VIF, FL_VIP, FL_VM, FL_ARITH, HALTED, HF_CPL, HF_CR4_DE, HF_DR7, IDT_BASE, IDT_LIMIT,
-  INHIBIT, INTR_WAIT, MMU_KERNEL, MMU_USER, NEXT_RIP, NMI_BLOCKED, PENDING_DR6, RIP_EXACT, SIPI_VECTOR, SMM, TR_BASE, TR_FLAGS,
-  TR_LIMIT, TR_SEL,
+  DR, EXC_ERROR, EXC_OLD, EXC_VECTOR, FL_AC, FL_IF, FL_IOPL, FL_NT, FL_OF, FL_RF, FL_TF, FL_VIF, FL_VM, HALTED, IDT_BASE,
+  IDT_LIMIT, INHIBIT, MMU_KERNEL, MMU_USER, NEXT_RIP, PENDING_DR6, RIP_EXACT, TR_BASE, TR_FLAGS, TR_LIMIT, TR_SEL,
 } from "../layout";
-import { arithFlags, getEflags, setEflags } from "./eflags";
-import { acknowledge, env, notify, raise } from "./env";
-import { updateHflags } from "./hflags";
-import { checkAccess, ACC_WRITE, ld16, ld32, ld64, MMU_STACK, st16, st32, st64 } from "./mmu";
-import { initCpu, startup } from "./reset";
+import { notify, raise } from "./env";
 import {
-  baseOf, checkStackSegment, dAt, descriptor, dHigh, dLow, dplOf, limitOf, markAccessed, setCs, setSeg, setSegDesc, setSegNull,
-  setSegReal, setSsNull, VM86_FLAGS,
-} from "./segments";
-import { enterSmm } from "./smm";
-import {
-  canonical, cpl, cr4, CR4_VME, CS, D_B, D_CODE, D_EC, D_L, D_P, D_RW, D_S, DS, ES, FS, gpr, GS, hflags, iopl, isCode64, isLma, isPe, isVm,
-  r32, r64, rip, RSP, segBase, segFlags, segLimit, segSel, setGpr, setRip, SS, w32, w64, X_AC, X_BP, X_DB, X_DE, X_DF, X_GP, X_NMI, X_NP,
-  X_OF, X_PF, X_SS, X_TS,
+  canonical, cpl, cr4, CR4_VME, CS, D_B, D_CODE, D_EC, D_L, D_P, D_S, DS, ES, FS, gpr, GS, iopl, isCode64, isLma, isPe, isVm,
+  r32, r64, rip, RSP, segBase, segFlags, segLimit, segSel, setGpr, setRip, SS, w32, w64, X_AC, X_BP, X_DB, X_DE, X_DF, X_GP,
+  X_NP, X_OF, X_PF, X_SS, X_TS,
 } from "./state";
-import { SWITCH_CALL, SWITCH_IRET, switchTask } from "./tasks";
+import { arithFlags, getEflags, setEflags } from "./eflags";
+import { updateHflags } from "./hflags";
+import { checkAccess, ld16, ld32, ld64, MMU_STACK, st16, st32, st64 } from "./mmu";
+import { ACC_WRITE } from "./page-walk";
+import {
+  baseOf, checkStackSegment, dAt, descriptor, dHigh, dLow, dplOf, limitOf, markAccessed, setCs, setSegDesc, setSegNull,
+  setSegReal, setSsNull,
+} from "./segments";
+import { SWITCH_CALL, switchTask } from "./tasks";
 
 // What kind of event a delivery is.
 const K_FAULT: u32 = 0;
@@ -33,9 +30,6 @@ const K_EXTERNAL: u32 = 2;
 /** INT n, INT3, INTO: the gate's DPL is checked, EXT is clear. */
 const K_SOFTWARE: u32 = 3;
 
-const DR6_BS: u32 = 1 << 14;
-const DR6_BD: u32 = 1 << 13;
-const DR6_BT: u32 = 1 << 15;
 const DR7_GD: u64 = 1 << 13;
 
 function contributory(v: i32): bool {
@@ -55,7 +49,7 @@ let kMmu: u32 = 0;
 /** Mask of the stack pointer for SS's flags. */
 // @ts-ignore: decorator
 @inline
-function stackMask(flags: u32): u64 {
+export function stackMask(flags: u32): u64 {
   return (flags & D_B) != 0 ? 0xffffffff : 0xffff;
 }
 
@@ -427,362 +421,4 @@ export function h_icebp(a: u64, b: u64, imm: u32): u64 {
 export function h_raise(a: u64, b: u64, imm: u32): u64 {
   raise(imm & 0xff, imm >> 16);
   return 0;
-}
-
-// --- IRET ---
-
-/** Reading side of a stack. */
-let pSp: u64 = 0;
-let pMask: u64 = 0;
-
-function popStart(): void {
-  pMask = isCode64() ? <u64>-1 : stackMask(segFlags(SS));
-  pSp = gpr(RSP) & pMask;
-}
-
-/** Raises #SS(0) unless bytes fit above pSp. */
-function popRoom(bytes: u32): void {
-  if (pMask == <u64>-1) return;
-  const limit = segLimit(SS);
-  const low = <u32>pSp;
-  const high = <u32>((pSp + bytes - 1) & pMask);
-  const f = segFlags(SS);
-  if ((f & (D_CODE | D_EC)) == D_EC ? low <= limit || high <= limit || high < low : low > limit || high > limit) raise(X_SS, 0);
-}
-
-function pop(size: u32): u64 {
-  const mmu = (hflags() & HF_CPL) == 3 ? MMU_USER : <u32>((hflags() >> 9) & 3);
-  const at = pMask == <u64>-1 ? pSp : (segBase(SS) + pSp) & 0xffffffff;
-  pSp = (pSp + (1 << size)) & pMask;
-  return size == 1 ? ld16(at, mmu | MMU_STACK) : size == 2 ? ld32(at, mmu | MMU_STACK) : ld64(at, mmu | MMU_STACK);
-}
-
-function commitPop(): void {
-  if (pMask == 0xffff) setGpr(RSP, (gpr(RSP) & ~0xffff) | pSp);
-  else setGpr(RSP, pSp);
-}
-
-/** Nulls data segments that a less privileged level may not use. */
-export function dropSegments(level: u32): void {
-  for (let i: u32 = 0; i < 4; i++) {
-    const s = i == 0 ? ES : i + 2;
-    const f = segFlags(s);
-    const code = (f & D_CODE) != 0;
-    if ((segSel(s) & 0xfffc) == 0) {
-      // A null selector with a base (long mode) stays.
-      continue;
-    }
-    if ((f & D_S) != 0 && dplOf(f) < level && (!code || (f & D_EC) == 0)) setSegNull(s, 0);
-  }
-}
-
-function iretReal(size: u32): void {
-  popStart();
-  popRoom(3 << size);
-  const ip = pop(size);
-  const cs = <u32>pop(size) & 0xffff;
-  let f = <u32>pop(size);
-  let mask: u32;
-  if (isVm()) {
-    if (iopl() < 3) {
-      if (size != 1 || (cr4() & CR4_VME) == 0) raise(X_GP, 0);
-      if ((f & FL_TF) != 0 || ((f & FL_IF) != 0 && (r32(EFLAGS) & FL_VIP) != 0)) raise(X_GP, 0);
-      f = (f & ~FL_VIF) | ((f & FL_IF) != 0 ? FL_VIF : 0);
-      mask = FL_ARITH | FL_DF | FL_TF | FL_NT | FL_VIF;
-    } else {
-      mask = FL_ARITH | FL_DF | FL_TF | FL_NT | FL_IF;
-      if (size == 2) mask |= FL_RF | FL_AC | FL_ID;
-    }
-  } else {
-    mask = FL_ARITH | FL_DF | FL_TF | FL_NT | FL_IF | FL_IOPL;
-    if (size == 2) mask |= FL_RF | FL_AC | FL_ID;
-  }
-  if (ip > 0xffff && ip > segLimit(CS)) raise(X_GP, 0);
-  commitPop();
-  setSegReal(CS, cs);
-  setRip(ip);
-  setEflags(f, mask);
-}
-
-function iretToVm(ip: u64, cs: u32, f: u32): void {
-  popRoom(24);
-  const sp = pop(2);
-  const ss = <u32>pop(2) & 0xffff;
-  const es = <u32>pop(2) & 0xffff;
-  const ds = <u32>pop(2) & 0xffff;
-  const fs = <u32>pop(2) & 0xffff;
-  const gs = <u32>pop(2) & 0xffff;
-  setEflags(f, FL_ARITH | FL_DF | FL_TF | FL_NT | FL_IF | FL_IOPL | FL_RF | FL_AC | FL_ID | FL_VM | FL_VIF | FL_VIP);
-  setSeg(CS, cs, <u64>cs << 4, 0xffff, VM86_FLAGS);
-  setSeg(SS, ss, <u64>ss << 4, 0xffff, VM86_FLAGS);
-  setSeg(ES, es, <u64>es << 4, 0xffff, VM86_FLAGS);
-  setSeg(DS, ds, <u64>ds << 4, 0xffff, VM86_FLAGS);
-  setSeg(FS, fs, <u64>fs << 4, 0xffff, VM86_FLAGS);
-  setSeg(GS, gs, <u64>gs << 4, 0xffff, VM86_FLAGS);
-  setGpr(RSP, sp);
-  setRip(ip & 0xffff);
-  updateHflags();
-}
-
-// --- a return to a code segment, shared with RETF ---
-/** New CS of a return. */
-export let retLow: u32 = 0;
-export let retHigh: u32 = 0;
-let retAt: u64 = 0;
-/** New SS of an outer return; retSsNull when it is null. */
-let ssLow: u32 = 0;
-let ssHigh: u32 = 0;
-let ssAt: u64 = 0;
-let ssNull: bool = false;
-
-/** Checks CS of a return; result in ret*. */
-export function checkReturnCs(sel: u32): void {
-  if ((sel & 0xfffc) == 0) raise(X_GP, 0);
-  descriptor(sel, X_GP, 0);
-  const rpl = sel & 3;
-  const dpl = dplOf(dHigh);
-  const err = sel & 0xfffc;
-  if ((dHigh & (D_S | D_CODE)) != (D_S | D_CODE) || rpl < cpl()) raise(X_GP, err);
-  if ((dHigh & D_EC) != 0 ? dpl > rpl : dpl != rpl) raise(X_GP, err);
-  if (isLma() && (dHigh & (D_L | D_B)) == (D_L | D_B)) raise(X_GP, err);
-  if ((dHigh & D_P) == 0) raise(X_NP, err);
-  retLow = dLow;
-  retHigh = dHigh;
-  retAt = dAt;
-}
-
-/** Checks RIP against the new CS. */
-export function checkReturnRip(ip: u64): void {
-  if (isLma() && (retHigh & D_L) != 0) {
-    if (!canonical(ip)) raise(X_GP, 0);
-  } else if (ip > <u64>limitOf(retLow, retHigh)) raise(X_GP, 0);
-}
-
-/** Checks SS of a return to level rpl. */
-export function checkReturnSs(sel: u32, rpl: u32): void {
-  ssNull = false;
-  if ((sel & 0xfffc) == 0) {
-    if (!isLma() || (retHigh & D_L) == 0 || rpl == 3 || (sel & 3) != rpl) raise(X_GP, 0);
-    ssNull = true;
-    return;
-  }
-  checkStackSegment(sel, rpl, X_GP, 0);
-  ssLow = dLow;
-  ssHigh = dHigh;
-  ssAt = dAt;
-}
-
-/** Loads CS and RIP of a checked return. */
-export function commitReturnCs(sel: u32, ip: u64): void {
-  retHigh = markAccessed(retAt, retHigh);
-  setCs(sel, sel & 3, retLow, retHigh);
-  setRip(ip);
-}
-
-/** Loads SS and the stack pointer of a checked return. */
-export function commitReturnSs(sel: u32, rpl: u32, sp: u64): void {
-  if (ssNull) {
-    setSsNull(rpl, sel);
-    setGpr(RSP, sp);
-    return;
-  }
-  ssHigh = markAccessed(ssAt, ssHigh);
-  setSegDesc(SS, sel, ssLow, ssHigh);
-  if (isLma() && (retHigh & D_L) != 0) setGpr(RSP, sp);
-  else if ((ssHigh & D_B) != 0) setGpr(RSP, sp & 0xffffffff);
-  else setGpr(RSP, (gpr(RSP) & ~0xffff) | (sp & 0xffff));
-}
-
-function iretProtected(size: u32): void {
-  const level = cpl();
-  const fl = r32(EFLAGS);
-  if ((fl & FL_NT) != 0) {
-    if (isLma()) raise(X_GP, 0);
-    w32(NMI_BLOCKED, 0);
-    const link = <u32>ld16(r64(TR_BASE) & 0xffffffff, MMU_KERNEL);
-    switchTask(link, SWITCH_IRET, r64(NEXT_RIP), false, 0, 0, false);
-    return;
-  }
-  popStart();
-  popRoom(3 << size);
-  const ip = pop(size);
-  const cs = <u32>pop(size) & 0xffff;
-  const f = <u32>pop(size);
-  if (size == 2 && (f & FL_VM) != 0 && level == 0 && !isLma()) {
-    w32(NMI_BLOCKED, 0);
-    iretToVm(ip, cs, f);
-    return;
-  }
-  checkReturnCs(cs);
-  const rpl = cs & 3;
-  checkReturnRip(ip);
-  const outer = rpl > level;
-  const popsSs = outer || isCode64();
-  let sp: u64 = 0;
-  let ss: u32 = 0;
-  if (popsSs) {
-    popRoom(2 << size);
-    sp = pop(size);
-    ss = <u32>pop(size) & 0xffff;
-    checkReturnSs(ss, rpl);
-  }
-  let mask: u32 = FL_ARITH | FL_DF | FL_TF | FL_NT;
-  if (size != 1) mask |= FL_RF | FL_AC | FL_ID;
-  if (level <= iopl()) mask |= FL_IF;
-  if (level == 0) {
-    mask |= FL_IOPL;
-    if (size != 1) mask |= FL_VIF | FL_VIP;
-  }
-  if (popsSs) commitReturnSs(ss, rpl, sp);
-  else commitPop();
-  commitReturnCs(cs, ip);
-  if (outer) dropSegments(rpl);
-  w32(NMI_BLOCKED, 0);
-  setEflags(f, mask);
-}
-
-export function h_iret(a: u64, b: u64, imm: u32): u64 {
-  if (!isPe() || isVm()) {
-    iretReal(imm);
-    w32(NMI_BLOCKED, 0);
-  } else iretProtected(imm);
-  // RF only means something to instruction breakpoints; kept without them it would show up in later frames.
-  if ((hflags() & HF_DR7) == 0) w32(EFLAGS, r32(EFLAGS) & ~FL_RF);
-  return 0;
-}
-
-// --- between instructions ---
-
-/** Single step: last thing of an instruction that began with TF set. */
-export function h_step_trap(a: u64, b: u64, imm: u32): u64 {
-  w32(PENDING_DR6, r32(PENDING_DR6) | DR6_BS);
-  atomic.or<u32>(env + EVENTS, EV_TRAP);
-  return 0;
-}
-
-/** The T bit of a TSS just switched to. */
-export function taskTrap(): void {
-  w32(PENDING_DR6, r32(PENDING_DR6) | DR6_BT);
-  atomic.or<u32>(env + EVENTS, EV_TRAP);
-}
-
-/** Which of DR0-3 that are enabled with these R/W kinds (bit k = kind k) overlap [linear, linear + bytes). */
-function drHits(linear: u64, bytes: u32, kinds: u32): u32 {
-  const dr7 = <u32>r64(DR + 56);
-  let hits: u32 = 0;
-  for (let i: u32 = 0; i < 4; i++) {
-    if (((dr7 >> (i * 2)) & 3) == 0) continue;
-    if (((kinds >> ((dr7 >> (16 + i * 4)) & 3)) & 1) == 0) continue;
-    const code = (dr7 >> (18 + i * 4)) & 3;
-    const length: u64 = code == 0 ? 1 : code == 1 ? 2 : code == 2 ? 8 : 4;
-    const at = r64(DR + (i << 3)) & ~(length - 1);
-    if (linear < at + length && at < linear + bytes) hits |= 1 << i;
-  }
-  return hits;
-}
-
-/** Data breakpoints. imm: bytes | write << 8. The trap comes after the instruction. */
-export function h_dr_check(a: u64, b: u64, imm: u32): u64 {
-  const hits = drHits(a, imm & 0xff, (imm & 0x100) != 0 ? (1 << 1) | (1 << 3) : 1 << 3);
-  if (hits != 0) {
-    w32(PENDING_DR6, r32(PENDING_DR6) | hits);
-    atomic.or<u32>(env + EVENTS, EV_TRAP);
-  }
-  return 0;
-}
-
-/** I/O breakpoints (CR4.DE). */
-export function ioBreakpoint(port: u32, bytes: u32): void {
-  if ((hflags() & HF_CR4_DE) == 0) return;
-  const hits = drHits(<u64>port, bytes, 1 << 2);
-  if (hits != 0) {
-    w32(PENDING_DR6, r32(PENDING_DR6) | hits);
-    atomic.or<u32>(env + EVENTS, EV_TRAP);
-  }
-}
-
-/** Instruction breakpoints, before the instruction at linear address a. EFLAGS.RF suppresses them for one instruction. */
-export function h_dr_exec(a: u64, b: u64, imm: u32): u64 {
-  const fl = r32(EFLAGS);
-  if ((fl & FL_RF) != 0) {
-    w32(EFLAGS, fl & ~FL_RF);
-    return 0;
-  }
-  const hits = drHits(a, 1, 1);
-  if (hits != 0) {
-    w32(PENDING_DR6, r32(PENDING_DR6) | hits);
-    raise(X_DB, 1);
-  }
-  return 0;
-}
-
-/** General detect: MOV DR with DR7.GD set. */
-export function generalDetect(): void {
-  w32(PENDING_DR6, r32(PENDING_DR6) | DR6_BD);
-  raise(X_DB, 1);
-}
-
-function take(bit: u32): void {
-  atomic.and<u32>(env + EVENTS, ~bit);
-}
-
-/** Between blocks; see docs/helpers.md for the result. */
-export function serviceEvents(): u32 {
-  const ev = atomic.load<u32>(env + EVENTS);
-  if ((ev & EV_EXIT) != 0) {
-    take(EV_EXIT);
-    return 3;
-  }
-  if ((ev & EV_INIT) != 0) {
-    take(EV_INIT | EV_SIPI | EV_TRAP);
-    initCpu();
-    return r32(HALTED) != 0 ? 2 : 0;
-  }
-  if (r32(HALTED) == 3) return 2;
-  if ((ev & EV_SIPI) != 0) {
-    take(EV_SIPI);
-    if (r32(HALTED) == 2) startup(r32(SIPI_VECTOR));
-  }
-  if (r32(HALTED) == 2) return 2;
-  if ((ev & EV_SMI) != 0 && r32(SMM) == 0) {
-    take(EV_SMI);
-    enterSmm();
-    return 0;
-  }
-  const inhibit = r32(INHIBIT);
-  if ((ev & EV_TRAP) != 0 && inhibit != 2) {
-    take(EV_TRAP);
-    w32(EXC_VECTOR, X_DB);
-    w32(EXC_ERROR, 0);
-    w32(INHIBIT, 0);
-    deliverException();
-    return 0;
-  }
-  if ((ev & (EV_INTR | EV_NMI | EV_TRAP)) != 0 && inhibit != 0) {
-    w32(INHIBIT, 0);
-    // A CPU that halted in the shadow (STI; HLT) has executed its one instruction.
-    if (r32(HALTED) == 0) return 1;
-  }
-  if ((ev & EV_NMI) != 0 && r32(NMI_BLOCKED) == 0) {
-    take(EV_NMI);
-    w32(NMI_BLOCKED, 1);
-    deliverInterrupt(X_NMI);
-    return 0;
-  }
-  if ((ev & EV_INTR) != 0) {
-    if ((r32(EFLAGS) & FL_IF) != 0) {
-      const vector = acknowledge();
-      if (vector >= 0) {
-        deliverInterrupt(<u32>vector & 0xff);
-        return 0;
-      }
-      take(EV_INTR);
-    } else {
-      // Out of the way of polling loops until IF is set (updateHflags, STI).
-      w32(INTR_WAIT, 1);
-      take(EV_INTR);
-    }
-  }
-  w32(INHIBIT, 0);
-  return r32(HALTED) != 0 ? 2 : 0;
 }

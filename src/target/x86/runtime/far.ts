@@ -1,96 +1,22 @@
 /**
- * AssemblyScript. Far jumps, calls and returns, call gates, SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS.
- * Source: Intel SDM vol 3 5.8, vol 2 CALL, JMP, RET and the instructions' pages; AMD APM vol 2 4.11.
+ * AssemblyScript. Far jumps, calls and returns, call gates. Source: Intel SDM vol 3 5.8, vol 2 CALL, JMP, RET.
  * Not emulated: shadow stacks.
  */
+import { MMU_KERNEL, MMU_USER, NEXT_RIP } from "../layout";
+import { raise } from "./env";
 import {
-  CSTAR,
-  FL_IF,
-  FL_RF,
-  FL_VM,
-  KERNEL_GS_BASE,
-  LSTAR,
-  MMU_KERNEL,
-  MMU_USER,
-  NEXT_RIP,
-  SEG_BASE,
-  SFMASK,
-  STAR,
-  SYSENTER_CS,
-  SYSENTER_EIP,
-  SYSENTER_ESP,
-} from "../layout";
-import { getEflags, setEflags } from "./eflags";
-import { env, raise } from "./env";
-import {
-  checkReturnCs,
-  checkReturnRip,
-  checkReturnSs,
-  commitReturnCs,
-  commitReturnSs,
-  dropSegments,
-  nSel,
-  nSp,
-  tssRsp,
-  tssStack,
-} from "./exceptions";
-import { updateHflags } from "./hflags";
-import { ACC_WRITE, checkAccess, ld16, ld32, ld64, MMU_STACK, st16, st32, st64 } from "./mmu";
-import {
-  baseOf,
-  checkStackSegment,
-  dAt,
-  descriptor,
-  dHigh,
-  dLow,
-  dplOf,
-  effBase,
-  highBase,
-  limitOf,
-  markAccessed,
-  setCs,
-  setSeg,
-  setSegDesc,
-  setSegReal,
-  setSsNull,
-} from "./segments";
-import {
-  canonical,
-  cpl,
-  CS,
-  D_B,
-  D_CODE,
-  D_EC,
-  D_L,
-  D_P,
-  D_S,
-  efer,
-  EFER_SCE,
-  gpr,
-  isCode64,
-  isLma,
-  isPe,
-  isProt,
-  r64,
-  RCX,
-  RDX,
-  requireCpl0,
-  RSP,
-  segFlags,
-  segLimit,
-  segSel,
-  setGpr,
-  setRip,
-  SS,
-  w64,
-  X_GP,
-  X_NP,
-  X_SS,
-  X_TS,
-  X_UD,
-  dataMmu,
-  trunc,
+  canonical, cpl, CS, D_B, D_CODE, D_EC, D_L, D_P, D_S, dataMmu, gpr, isCode64, isLma, isProt, r64, RSP, segFlags, segLimit,
+  segSel, setGpr, setRip, SS, trunc, X_GP, X_NP, X_SS, X_TS,
 } from "./state";
+import { nSel, nSp, tssRsp, tssStack } from "./exceptions";
+import { updateHflags } from "./hflags";
+import { checkReturnCs, checkReturnRip, checkReturnSs, commitReturnCs, commitReturnSs, dropSegments } from "./iret";
+import { checkAccess, ld16, ld32, ld64, MMU_STACK, st16, st32, st64 } from "./mmu";
+import { ACC_WRITE } from "./page-walk";
+import {
+  baseOf, checkStackSegment, dAt, descriptor, dHigh, dLow, dplOf, effBase, highBase, limitOf, markAccessed, setCs, setSegDesc,
+  setSegReal, setSsNull,
+} from "./segments";
 import { SWITCH_CALL, SWITCH_JMP, switchTask } from "./tasks";
 
 // --- the stack while an instruction works on it ---
@@ -412,111 +338,5 @@ export function h_far_ret(a: u64, b: u64, imm: u32): u64 {
     dropSegments(rpl);
   }
   updateHflags();
-  return 0;
-}
-
-// --- fast system calls ---
-
-// Fixed attributes: present, accessed, flat 4 GiB.
-const CODE32: u32 = 0x00c09b00;
-const CODE64: u32 = 0x00a09b00;
-const DATA: u32 = 0x00c09300;
-const DPL3: u32 = 0x6000;
-
-function flatCs(sel: u32, flags: u32): void {
-  setSeg(CS, sel, 0, 0xffffffff, flags);
-}
-
-function flatSs(sel: u32, flags: u32): void {
-  setSeg(SS, sel, 0, 0xffffffff, flags);
-}
-
-export function h_syscall(a: u64, b: u64, imm: u32): u64 {
-  if ((efer() & EFER_SCE) == 0 || !isProt()) raise(X_UD, 0);
-  const star = r64(STAR);
-  const sel = <u32>(star >> 32) & 0xfffc;
-  if (isLma()) {
-    const wasLong = isCode64();
-    const flags = getEflags();
-    setGpr(RCX, r64(NEXT_RIP));
-    setGpr(11, <u64>(flags & ~FL_RF));
-    flatCs(sel, CODE64);
-    flatSs(sel + 8, DATA);
-    setRip(wasLong ? r64(LSTAR) : r64(CSTAR));
-    setEflags(0, <u32>r64(SFMASK) | FL_RF);
-  } else {
-    setGpr(RCX, r64(NEXT_RIP) & 0xffffffff);
-    flatCs(sel, CODE32);
-    flatSs(sel + 8, DATA);
-    setRip(star & 0xffffffff);
-    setEflags(0, FL_IF | FL_RF | FL_VM);
-  }
-  return 0;
-}
-
-export function h_sysret(a: u64, b: u64, imm: u32): u64 {
-  if ((efer() & EFER_SCE) == 0 || !isProt()) raise(X_UD, 0);
-  requireCpl0();
-  const sel = <u32>(r64(STAR) >> 48) & 0xffff;
-  if (isLma()) {
-    const rcx = gpr(RCX);
-    if (imm == 3) {
-      if (!canonical(rcx)) raise(X_GP, 0);
-      flatCs((sel + 16) | 3, CODE64 | DPL3);
-      setRip(rcx);
-    } else {
-      flatCs(sel | 3, CODE32 | DPL3);
-      setRip(rcx & 0xffffffff);
-    }
-    flatSs((sel + 8) | 3, DATA | DPL3);
-    setEflags(<u32>gpr(11) & 0x3c7fd7, 0x003f7fd7 & ~FL_VM);
-  } else {
-    flatCs(sel | 3, CODE32 | DPL3);
-    flatSs((sel + 8) | 3, DATA | DPL3);
-    setRip(gpr(RCX) & 0xffffffff);
-    setEflags(FL_IF, FL_IF);
-  }
-  return 0;
-}
-
-export function h_sysenter(a: u64, b: u64, imm: u32): u64 {
-  const sel = <u32>r64(SYSENTER_CS) & 0xfffc;
-  if (!isPe() || sel == 0) raise(X_GP, 0);
-  const long = isLma();
-  flatCs(sel, long ? CODE64 : CODE32);
-  flatSs(sel + 8, DATA);
-  setGpr(RSP, long ? r64(SYSENTER_ESP) : r64(SYSENTER_ESP) & 0xffffffff);
-  setRip(long ? r64(SYSENTER_EIP) : r64(SYSENTER_EIP) & 0xffffffff);
-  setEflags(0, FL_VM | FL_IF | FL_RF);
-  return 0;
-}
-
-export function h_sysexit(a: u64, b: u64, imm: u32): u64 {
-  const sel = <u32>r64(SYSENTER_CS) & 0xfffc;
-  if (!isProt() || sel == 0) raise(X_GP, 0);
-  requireCpl0();
-  if (imm == 3) {
-    if (!canonical(gpr(RCX)) || !canonical(gpr(RDX))) raise(X_GP, 0);
-    flatCs((sel + 32) | 3, CODE64 | DPL3);
-    flatSs((sel + 40) | 3, DATA | DPL3);
-    setGpr(RSP, gpr(RCX));
-    setRip(gpr(RDX));
-  } else {
-    flatCs((sel + 16) | 3, CODE32 | DPL3);
-    flatSs((sel + 24) | 3, DATA | DPL3);
-    setGpr(RSP, gpr(RCX) & 0xffffffff);
-    setRip(gpr(RDX) & 0xffffffff);
-  }
-  updateHflags();
-  return 0;
-}
-
-export function h_swapgs(a: u64, b: u64, imm: u32): u64 {
-  if (!isCode64()) raise(X_UD, 0);
-  requireCpl0();
-  const gs = env + SEG_BASE + 40;
-  const old = load<u64>(gs);
-  store<u64>(gs, r64(KERNEL_GS_BASE));
-  w64(KERNEL_GS_BASE, old);
   return 0;
 }

@@ -2,6 +2,7 @@
  * AssemblyScript entry: everything the x86 runtime exports. What each helper takes and gives: docs/helpers.md.
  */
 export { setEnv } from "./env";
+export { physHost, physLoad, physStore } from "./phys";
 export * from "./mmu";
 export * from "./eflags";
 export * from "./hflags";
@@ -10,10 +11,14 @@ export * from "./code";
 export { raise } from "./env";
 export * from "./control-regs";
 export * from "./exceptions";
+export * from "./iret";
+export * from "./debug";
+export * from "./events";
 export * from "./reset";
 export * from "./smm";
 export * from "./tasks";
 export * from "./far";
+export * from "./syscall";
 export * from "./system";
 export * from "./msr";
 export * from "./strings";

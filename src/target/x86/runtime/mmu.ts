@@ -1,259 +1,30 @@
 /**
- * AssemblyScript. Address translation and guest memory access: page walks (none, 32-bit with PSE-36, PAE, 4-level), the
- * software TLB of layout.ts, slow paths of loads and stores, what the translator and both tiers ask for.
- * Source: Intel SDM vol 3 chapter 4; AMD APM vol 2 chapter 5.
- * Not emulated: alignment checks (#AC), 5-level paging, protection keys, PCID tags (CR3 writes flush), memory types.
+ * AssemblyScript. The software TLB of layout.ts and guest memory access by linear address: slow paths of loads and stores,
+ * what the translator and both tiers ask for, flushes.
+ * Not emulated: alignment checks (#AC), PCID tags (CR3 writes flush), memory types.
  */
 import {
-  CODE_FILTER, CODE_FILTER_SIZE,
-  A20_MASK, CR2, CR3, ENV_SIZE, FAULT_ADDR, GLOBAL_SEEN, HF_CS64, HF_LMA, HFLAGS, LARGE_SEEN, MMU_KERNEL, MMU_KERNEL_SMAP, MMU_USER,
-  FEAT_81_EDX, PDPTE, PHYS_MASK, TAG_CODE, TAG_INVALID, TAG_SLOW, TLB, TLB_BITS, TLB_ENTRY, TLB_EXEC, TLB_GEN, TLB_HOST, TLB_MMU_SIZE,
-  TLB_MODES, TLB_PHYS, TLB_READ, TLB_USED, TLB_WRITE,
+  CODE_FILTER, CODE_FILTER_SIZE, CR2, ENV_SIZE, FAULT_ADDR, GLOBAL_SEEN, HF_CS64, HFLAGS, LARGE_SEEN, MMU_KERNEL, MMU_USER,
+  TAG_CODE, TAG_INVALID, TAG_SLOW, TLB, TLB_BITS, TLB_ENTRY, TLB_EXEC, TLB_GEN, TLB_HOST, TLB_MMU_SIZE, TLB_MODES, TLB_PHYS,
+  TLB_READ, TLB_USED, TLB_WRITE,
 } from "../layout";
-import {
-  CODE_PAGES as CODE_PAGES_AT, CPU_COUNT, ENVS as ENVS_AT, MAP_KIND, MAP_MMIO, MAP_RAM, MAX_CPUS as MAX_CPUS_N, PHYS_MAP as PHYS_MAP_AT,
-  PHYS_MAP_PAGES as PAGES,
-} from "../../../accel/tcg/map";
-import { codeWrite, env, physRead, physWrite, raise } from "./env";
-import {
-  canonical, cpl, cr0, CR0_PG, CR0_WP, cr4, CR4_PAE, CR4_PGE, CR4_PSE, CR4_SMEP, efer, EFER_LMA, EFER_NXE, r32, r64, w32, w64, X_GP,
-  X_PF, X_SS,
-} from "./state";
+import { CPU_COUNT, ENVS as ENVS_AT, MAP_KIND, MAP_MMIO, MAP_RAM, MAX_CPUS as MAX_CPUS_N } from "../../../accel/tcg/map";
+import { codeWrite, env, raise } from "./env";
+import { cpl, r32, w32, w64, X_GP, X_PF, X_SS } from "./state";
+import { holdsCode, hostLoad, hostStore, mapEntry, mmioRead, mmioWrite, setHoldsCode } from "./phys";
+import { ACC_EXEC, ACC_READ, ACC_WRITE, NOT_CANONICAL, walk, walkGlobal, walkLarge, walkPhys, walkProt } from "./page-walk";
 
-const CODE_PAGES: usize = CODE_PAGES_AT;
-const PHYS_MAP: usize = PHYS_MAP_AT;
-const PHYS_MAP_PAGES: u64 = PAGES;
 const ENVS: usize = ENVS_AT;
 const MAX_CPUS: u32 = MAX_CPUS_N;
 const MODES: u32 = TLB_MODES;
 
 /** Added to an MMU index: a non-canonical address is #SS(0). */
 export const MMU_STACK: u32 = 4;
-export const ACC_READ: u32 = 0;
-export const ACC_WRITE: u32 = 1;
-export const ACC_EXEC: u32 = 2;
-
-// Page-table entry bits.
-const P: u64 = 1;
-const RW: u64 = 2;
-const US: u64 = 4;
-const A: u64 = 0x20;
-const DIRTY: u64 = 0x40;
-const PS: u64 = 0x80;
-const G: u64 = 0x100;
-const NX: u64 = 1 << 63;
-/** Address bits of an 8-byte entry. */
-const ADDR: u64 = 0x000ffffffffff000;
 
 // In TLB_PHYS, above the page number.
 const PHYS_GLOBAL: u32 = 0x80000000;
 const PHYS_LARGE: u32 = 0x40000000;
 const PHYS_PAGE: u32 = 0x0fffffff;
-
-/** No address. */
-const NONE: u64 = 0xffffffffffffffff;
-/** A fault that is not #PF: the address is not canonical. */
-const NOT_CANONICAL: i32 = 0x10000;
-
-// What the last successful walk found.
-let walkPhys: u64 = 0;
-/** Bits 0 read, 1 write, 2 execute. */
-let walkProt: u32 = 0;
-let walkGlobal: bool = false;
-let walkLarge: bool = false;
-
-/** @returns host address of the page that holds a physical address | MAP_* kind, or 0 */
-function mapEntry(phys: u64): u32 {
-  const page = phys >> 12;
-  if (page >= PHYS_MAP_PAGES) return 0;
-  return load<u32>(PHYS_MAP + (<usize>page << 2));
-}
-
-/** @returns host address of a physical byte, 0 when it is not RAM or ROM */
-function hostOf(phys: u64): usize {
-  const e = mapEntry(phys);
-  return (e & MAP_KIND) == MAP_MMIO ? 0 : <usize>((e & ~0xfff) | (<u32>phys & 0xfff));
-}
-
-export function physHost(low: u32, high: u32): u32 {
-  return <u32>hostOf(<u64>low | (<u64>high << 32));
-}
-
-function a20(phys: u64): u64 {
-  return phys & (<u64>r32(A20_MASK) | 0xffffffff00000000);
-}
-
-/** Physical load of any size for tables and save areas; what is not memory reads as all ones. */
-function pte32(phys: u64): u64 {
-  const h = hostOf(a20(phys));
-  return h == 0 ? 0xffffffff : <u64>atomic.load<u32>(h);
-}
-
-function pte64(phys: u64): u64 {
-  const h = hostOf(a20(phys));
-  return h == 0 ? <u64>-1 : atomic.load<u64>(h);
-}
-
-/** Sets accessed and dirty bits unless the entry has moved meanwhile. */
-function setBits(phys: u64, old: u64, bits: u64, size: u32): void {
-  if ((old & bits) == bits) return;
-  const p = a20(phys);
-  const e = mapEntry(p);
-  if ((e & MAP_KIND) != MAP_RAM) return;
-  const h = <usize>((e & ~0xfff) | (<u32>p & 0xfff));
-  if (load<u8>(CODE_PAGES + (h >> 12)) != 0) codeWrite(<u32>h, size);
-  if (size == 4) atomic.cmpxchg<u32>(h, <u32>old, <u32>(old | bits));
-  else atomic.cmpxchg<u64>(h, old, old | bits);
-}
-
-function faultCode(present: bool, reserved: bool, access: u32, user: bool): i32 {
-  let code: i32 = present ? 1 : 0;
-  if (reserved) code |= 9;
-  if (access == ACC_WRITE) code |= 2;
-  if (user) code |= 4;
-  if (access == ACC_EXEC && ((efer() & EFER_NXE) != 0 && (cr4() & CR4_PAE) != 0 || (cr4() & CR4_SMEP) != 0)) code |= 16;
-  return code;
-}
-
-/** @returns -1 when the access is allowed (walkPhys and the rest are set), else the error code of #PF or NOT_CANONICAL */
-function walk(linear: u64, access: u32, mmu: u32, force: bool): i32 {
-  const c0 = cr0();
-  if ((c0 & CR0_PG) == 0) {
-    walkPhys = a20(linear & 0xfffff000);
-    walkProt = 7;
-    walkGlobal = false;
-    walkLarge = false;
-    return -1;
-  }
-  const c4 = cr4();
-  const ef = efer();
-  const user = mmu == MMU_USER;
-  const nxe = (ef & EFER_NXE) != 0;
-  const physMask = r64(PHYS_MASK);
-  let p1: u64 = NONE;
-  let p2: u64 = NONE;
-  let p3: u64 = NONE;
-  let p4: u64 = 0;
-  let e1: u64 = 0;
-  let e2: u64 = 0;
-  let e3: u64 = 0;
-  /** The leaf and where it is. */
-  let leaf: u64 = 0;
-  let at: u64 = NONE;
-  /** Rights: AND of RW and US, OR of NX. */
-  let rights: u64 = RW | US;
-  let nx: u64 = 0;
-  let offsetMask: u64 = 0xfff;
-  const entrySize: u32 = (c4 & CR4_PAE) != 0 ? 8 : 4;
-  let phys: u64 = 0;
-
-  if (entrySize == 8) {
-    let reserved: u64 = ~physMask & ADDR;
-    if (!nxe) reserved |= NX;
-    let table: u64;
-    if ((ef & EFER_LMA) != 0) {
-      if (!canonical(linear)) return NOT_CANONICAL;
-      p1 = (r64(CR3) & ADDR) + (((linear >> 39) & 511) << 3);
-      e1 = pte64(p1);
-      if ((e1 & P) == 0) return faultCode(false, false, access, user);
-      if ((e1 & (reserved | PS)) != 0) return faultCode(true, true, access, user);
-      rights &= e1;
-      nx |= e1;
-      p2 = (e1 & ADDR) + (((linear >> 30) & 511) << 3);
-      e2 = pte64(p2);
-      if ((e2 & P) == 0) return faultCode(false, false, access, user);
-      if ((e2 & reserved) != 0) return faultCode(true, true, access, user);
-      rights &= e2;
-      nx |= e2;
-      if ((e2 & PS) != 0) {
-        if ((r32(FEAT_81_EDX) & (1 << 26)) == 0 || (e2 & 0x3fffe000) != 0) return faultCode(true, true, access, user);
-        leaf = e2;
-        at = p2;
-        p2 = NONE;
-        offsetMask = 0x3fffffff;
-      }
-      table = e2 & ADDR;
-    } else {
-      linear &= 0xffffffff;
-      // Bits 52-62 are reserved too outside long mode.
-      reserved |= 0x7ff0000000000000;
-      e1 = r64(PDPTE + ((<u32>(linear >> 30) & 3) << 3));
-      if ((e1 & P) == 0) return faultCode(false, false, access, user);
-      table = e1 & ADDR;
-    }
-    if (at == NONE) {
-      p3 = table + (((linear >> 21) & 511) << 3);
-      e3 = pte64(p3);
-      if ((e3 & P) == 0) return faultCode(false, false, access, user);
-      if ((e3 & reserved) != 0) return faultCode(true, true, access, user);
-      rights &= e3;
-      nx |= e3;
-      if ((e3 & PS) != 0) {
-        if ((e3 & 0x1fe000) != 0) return faultCode(true, true, access, user);
-        leaf = e3;
-        at = p3;
-        p3 = NONE;
-        offsetMask = 0x1fffff;
-      } else {
-        p4 = (e3 & ADDR) + (((linear >> 12) & 511) << 3);
-        leaf = pte64(p4);
-        if ((leaf & P) == 0) return faultCode(false, false, access, user);
-        if ((leaf & reserved) != 0) return faultCode(true, true, access, user);
-        rights &= leaf;
-        nx |= leaf;
-        at = p4;
-      }
-    }
-    phys = leaf & ADDR & ~offsetMask;
-  } else {
-    linear &= 0xffffffff;
-    p3 = (r64(CR3) & 0xfffff000) + ((linear >> 22) << 2);
-    e3 = pte32(p3);
-    if ((e3 & P) == 0) return faultCode(false, false, access, user);
-    rights &= e3;
-    if ((e3 & PS) != 0 && (c4 & CR4_PSE) != 0) {
-      // PSE-36: bits 13-20 are physical address bits 32-39, bit 21 is reserved.
-      const high = ((e3 >> 13) & 0xff) << 32;
-      if ((e3 & 0x200000) != 0 || (high & ~physMask) != 0) return faultCode(true, true, access, user);
-      leaf = e3;
-      at = p3;
-      p3 = NONE;
-      offsetMask = 0x3fffff;
-      phys = (e3 & 0xffc00000) | high;
-    } else {
-      p4 = (e3 & 0xfffff000) + (((linear >> 12) & 1023) << 2);
-      leaf = pte32(p4);
-      if ((leaf & P) == 0) return faultCode(false, false, access, user);
-      rights &= leaf;
-      at = p4;
-      phys = leaf & 0xfffff000;
-    }
-  }
-
-  const userPage = (rights & US) != 0;
-  let prot: u32 = 0;
-  if (user ? userPage : !(mmu == MMU_KERNEL_SMAP && userPage)) {
-    prot = 1;
-    if ((rights & RW) != 0 || (!user && (c0 & CR0_WP) == 0)) prot = 3;
-  }
-  if (!(nxe && (nx & NX) != 0) && (user ? userPage : !(userPage && (c4 & CR4_SMEP) != 0))) prot |= 4;
-  walkPhys = a20(phys | (linear & offsetMask & ~0xfff));
-  walkGlobal = (c4 & CR4_PGE) != 0 && (leaf & G) != 0;
-  walkLarge = offsetMask != 0xfff;
-  if (force) {
-    walkProt = prot;
-    return -1;
-  }
-  if ((prot & (1 << access)) == 0) return faultCode(true, false, access, user);
-  if (p1 != NONE) setBits(p1, e1, A, 8);
-  if (p2 != NONE) setBits(p2, e2, A, 8);
-  if (p3 != NONE) setBits(p3, e3, A, entrySize);
-  setBits(at, leaf, access == ACC_WRITE ? A | DIRTY : A, entrySize);
-  // The first store to a clean page must come here again to set D.
-  if (access != ACC_WRITE && (leaf & DIRTY) == 0) prot &= ~2;
-  walkProt = prot;
-  return -1;
-}
 
 // @ts-ignore: decorator
 @inline
@@ -282,7 +53,7 @@ function fill(linear: u64, mmu: u32, access: u32): i32 {
   }
   let writeSlow: u64 = slow;
   if (kind == MAP_RAM) {
-    if (load<u8>(CODE_PAGES + (host >> 12)) != 0) writeSlow = TAG_CODE;
+    if (holdsCode(host)) writeSlow = TAG_CODE;
   } else writeSlow = TAG_SLOW;
   w32(TLB_USED, r32(TLB_USED) | (1 << mmu));
   store<u32>(e + TLB_HOST, host);
@@ -327,34 +98,6 @@ function nextPage(linear: u64): u64 {
   return linear <= 0xffffffff && (load<u32>(env + HFLAGS) & HF_CS64) == 0 ? next & 0xffffffff : next;
 }
 
-/** Device read in pieces a bus can do. */
-function mmioRead(phys: u64, bytes: u32): u64 {
-  if (bytes == 8) return mmioRead(phys, 4) | (mmioRead(phys + 4, 4) << 32);
-  return <u64>physRead(<u32>phys, <u32>(phys >> 32), bytes);
-}
-
-function mmioWrite(phys: u64, bytes: u32, value: u64): void {
-  if (bytes == 8) {
-    mmioWrite(phys, 4, value);
-    mmioWrite(phys + 4, 4, value >> 32);
-  } else physWrite(<u32>phys, <u32>(phys >> 32), bytes, bytes == 4 ? <u32>value : <u32>value & ((1 << (bytes * 8)) - 1));
-}
-
-// @ts-ignore: decorator
-@inline
-function hostLoad(h: usize, size: u32): u64 {
-  return size == 0 ? <u64>load<u8>(h) : size == 1 ? <u64>load<u16>(h) : size == 2 ? <u64>load<u32>(h) : load<u64>(h);
-}
-
-// @ts-ignore: decorator
-@inline
-function hostStore(h: usize, value: u64, size: u32): void {
-  if (size == 0) store<u8>(h, <u8>value);
-  else if (size == 1) store<u16>(h, <u16>value);
-  else if (size == 2) store<u32>(h, <u32>value);
-  else store<u64>(h, value);
-}
-
 /** One load that does not cross a page, its entry found. */
 function loadVia(e: usize, linear: u64, size: u32, access: u32): u64 {
   if ((load<u64>(e + (access << 3)) & TAG_SLOW) != 0) return mmioRead(physOf(e, linear), 1 << size);
@@ -376,7 +119,7 @@ function storeVia(e: usize, linear: u64, value: u64, size: u32): void {
 /** A store into a page with translated code is about to be done. */
 function codeStore(e: usize, h: usize, bytes: u32): void {
   codeWrite(<u32>h, bytes);
-  if (load<u8>(CODE_PAGES + (h >> 12)) == 0) store<u64>(e + TLB_WRITE, load<u64>(e + TLB_WRITE) & ~(<u64>TAG_CODE));
+  if (!holdsCode(h)) store<u64>(e + TLB_WRITE, load<u64>(e + TLB_WRITE) & ~(<u64>TAG_CODE));
 }
 
 function loadAs(linear: u64, size: u32, mmu: u32, access: u32): u64 {
@@ -519,7 +262,7 @@ export function atomicHost(linear: u64, size: u32, mmu: u32): usize {
 
 /** Before a store to atomicHost's address. */
 export function atomicPrepare(h: usize, bytes: u32): void {
-  if (load<u8>(CODE_PAGES + (h >> 12)) != 0) codeWrite(<u32>h, bytes);
+  if (holdsCode(h)) codeWrite(<u32>h, bytes);
 }
 
 /** Guest physical address of an instruction byte; raises. */
@@ -611,15 +354,15 @@ function flushCpu(base: usize): void {
 /** Marks a host page as holding translated code; stores to it take the slow path from now on, on every vCPU. */
 export function protectCode(hostPage: u32): void {
   hostPage &= ~0xfff;
-  if (load<u8>(CODE_PAGES + (hostPage >> 12)) != 0) return;
-  store<u8>(CODE_PAGES + (hostPage >> 12), 1);
+  if (holdsCode(hostPage)) return;
+  setHoldsCode(hostPage, 1);
   retag(hostPage, TAG_CODE);
 }
 
 /** The page holds no code any more. */
 export function unprotectCode(hostPage: u32): void {
   hostPage &= ~0xfff;
-  store<u8>(CODE_PAGES + (hostPage >> 12), 0);
+  setHoldsCode(hostPage, 0);
   retag(hostPage, 0);
 }
 
@@ -635,46 +378,4 @@ function retagCpu(base: usize, hostPage: u32, bit: u64): void {
     const tag = load<u64>(e + TLB_WRITE);
     if ((tag & (TAG_INVALID | TAG_SLOW)) == 0) store<u64>(e + TLB_WRITE, (tag & ~(<u64>TAG_CODE)) | bit);
   }
-}
-
-// --- physical access for tables that are read without paging (SMRAM state) ---
-
-export function physLoad(phys: u64, size: u32): u64 {
-  const h = hostOf(a20(phys));
-  return h == 0 ? mmioRead(a20(phys), 1 << size) : hostLoad(h, size);
-}
-
-export function physStore(phys: u64, value: u64, size: u32): void {
-  const p = a20(phys);
-  const e = mapEntry(p);
-  if ((e & MAP_KIND) != MAP_RAM) {
-    mmioWrite(p, 1 << size, value);
-    return;
-  }
-  const h = <usize>((e & ~0xfff) | (<u32>p & 0xfff));
-  if (load<u8>(CODE_PAGES + (h >> 12)) != 0) codeWrite(<u32>h, 1 << size);
-  hostStore(h, value, size);
-}
-
-/** Loads the four PDPTEs of PAE paging. @returns false when reserved bits are set (state unchanged) */
-export function loadPdptes(cr3: u64): bool {
-  const base = cr3 & 0xffffffe0;
-  // Bits 1-2, 5-8 and those above the physical address width.
-  const reserved: u64 = (~r64(PHYS_MASK) & ~0xfff) | 0x1e6;
-  for (let i: u32 = 0; i < 4; i++) {
-    const e = pte64(base + (i << 3));
-    if ((e & P) != 0 && (e & reserved) != 0) return false;
-  }
-  for (let i: u32 = 0; i < 4; i++) w64(PDPTE + (i << 3), pte64(base + (i << 3)));
-  return true;
-}
-
-/** Whether paging uses PDPTEs held in registers. */
-export function usesPdptes(): bool {
-  return (cr0() & CR0_PG) != 0 && (cr4() & CR4_PAE) != 0 && (efer() & EFER_LMA) == 0;
-}
-
-/** Linear address space of the mode: implicit accesses in compatibility mode are 64-bit. */
-export function isLongMode(): bool {
-  return (load<u32>(env + HFLAGS) & HF_LMA) != 0;
 }

@@ -30,7 +30,9 @@ import {
 import { getEflags, setEflags } from "./eflags";
 import { notify, raise } from "./env";
 import { updateHflags } from "./hflags";
-import { flushTlb, loadPdptes, physLoad, physStore, usesPdptes } from "./mmu";
+import { flushTlb } from "./mmu";
+import { physLoad, physStore } from "./phys";
+import { loadPdptes, usesPdptes } from "./page-walk";
 import { setSeg } from "./segments";
 import {
   canonical,

@@ -8,8 +8,9 @@ import {
   TR_LIMIT,
 } from "../layout";
 import { env, ioRead, ioWrite, raise } from "./env";
-import { h_dr_check, ioBreakpoint } from "./exceptions";
-import { ACC_READ, ACC_WRITE, direct, ld16, MMU_STACK, prepareStore, slowLoad, slowStore } from "./mmu";
+import { h_dr_check, ioBreakpoint } from "./debug";
+import { direct, ld16, MMU_STACK, prepareStore, slowLoad, slowStore } from "./mmu";
+import { ACC_READ, ACC_WRITE } from "./page-walk";
 import { linearOf } from "./segments";
 import {
   cpl, dataMmu, ES, FS, gpr, hflags, iopl, isCode64, isLma, isPe, isVm, r32, r64, RAX, RCX, RDI, RDX, RSI, segBase, setGpr, setGprSized, SS, trunc, w64,

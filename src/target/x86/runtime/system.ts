@@ -28,7 +28,7 @@ import { CPU_COUNT } from "../../../accel/tcg/map";
 import { requireTrue, writeCr0, writeCr3, writeCr4 } from "./control-regs";
 import { setArith, setEflags } from "./eflags";
 import { env, hostCpuid, hostRandom, hostTsc, raise, tprRead, tprWrite } from "./env";
-import { generalDetect } from "./exceptions";
+import { generalDetect } from "./debug";
 import { updateHflags } from "./hflags";
 import { flushTlb, invlpg, ld64, ld8 } from "./mmu";
 import {

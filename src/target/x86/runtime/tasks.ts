@@ -20,9 +20,10 @@ import {
 } from "../layout";
 import { getEflags, setEflags } from "./eflags";
 import { raise } from "./env";
-import { taskTrap } from "./exceptions";
+import { taskTrap } from "./debug";
 import { updateHflags } from "./hflags";
-import { ACC_READ, ACC_WRITE, checkAccess, flushTlb, ld16, ld32, ld8, loadPdptes, st16, st32, st8, usesPdptes } from "./mmu";
+import { checkAccess, flushTlb, ld16, ld32, ld8, st16, st32, st8 } from "./mmu";
+import { ACC_READ, ACC_WRITE, loadPdptes, usesPdptes } from "./page-walk";
 import {
   baseOf,
   checkStackSegment,

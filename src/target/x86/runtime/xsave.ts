@@ -4,7 +4,8 @@
  */
 import { CR0, FCS, FCW, FDP, FDS, FIP, FOP, FPR, FSW, FTAGS, FTOP, MXCSR, XCR0, XMM, YMMH } from "../layout";
 import { env, raise } from "./env";
-import { ACC_READ, ACC_WRITE, checkAccess, ld16, ld32, ld64, ld8, st16, st32, st64, st8 } from "./mmu";
+import { checkAccess, ld16, ld32, ld64, ld8, st16, st32, st64, st8 } from "./mmu";
+import { ACC_READ, ACC_WRITE } from "./page-walk";
 import { refreshSummary } from "./x87-state";
 import { updateFpFast } from "./sse-fp";
 import {
