@@ -297,6 +297,10 @@ test("events between instructions", () => {
   assert.equal(m.rt.exports.serviceEvents(), 0);
   assert.equal(where(), "9a00:0");
   assert.equal(m.get(L.SEG_BASE + 8), 0x9a000n);
+  m.rt.set32(L.EVENTS, L.EV_INIT | L.EV_SIPI);
+  m.rt.set32(L.SIPI_VECTOR, 0x12);
+  assert.equal(m.rt.exports.serviceEvents(), 0);
+  assert.equal(where(), "1200:0", "both at once");
   m.rt.set32(L.CPU_INDEX, 0);
 });
 

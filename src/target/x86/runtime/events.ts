@@ -24,9 +24,10 @@ export function serviceEvents(): u32 {
     return 3;
   }
   if ((ev & EV_INIT) != 0) {
-    take(EV_INIT | EV_SIPI | EV_TRAP);
+    take(EV_INIT | EV_TRAP);
     initCpu();
-    return r32(HALTED) != 0 ? 2 : 0;
+    // A SIPI that came meanwhile is for the CPU as it is now.
+    if ((ev & EV_SIPI) == 0) return r32(HALTED) != 0 ? 2 : 0;
   }
   if (r32(HALTED) == 3) return 2;
   if ((ev & EV_SIPI) != 0) {
