@@ -31,7 +31,12 @@ function table(name, doc, type, digits, values) {
   const perLine = type === "u8" ? 20 : 10;
   const lines = [];
   for (let i = 0; i < values.length; i += perLine) {
-    lines.push(`  ${values.slice(i, i + perLine).map((v) => hex(v, digits)).join(", ")},`);
+    lines.push(
+      `  ${values
+        .slice(i, i + perLine)
+        .map((v) => hex(v, digits))
+        .join(", ")},`,
+    );
   }
   return [`/** ${doc} */`, `export const ${name}: usize = memory.data<${type}>([`, ...lines, "]);", ""];
 }
@@ -41,7 +46,19 @@ const text = [
   "/** AssemblyScript. AES tables (FIPS 197). Made by tools/gen-aes-tables.mjs; do not edit. */",
   ...table("AES_SBOX", "S-box.", "u8", 2, sbox),
   ...table("AES_INV_SBOX", "Inverse S-box.", "u8", 2, inverse),
-  ...table("AES_MIX", "MixColumns of the S-box of a byte in row 0.", "u32", 8, sbox.map((s) => column(s, mix))),
-  ...table("AES_INV_MIX", "InvMixColumns of a byte in row 0.", "u32", 8, sbox.map((_, x) => column(x, unmix))),
+  ...table(
+    "AES_MIX",
+    "MixColumns of the S-box of a byte in row 0.",
+    "u32",
+    8,
+    sbox.map((s) => column(s, mix)),
+  ),
+  ...table(
+    "AES_INV_MIX",
+    "InvMixColumns of a byte in row 0.",
+    "u32",
+    8,
+    sbox.map((_, x) => column(x, unmix)),
+  ),
 ];
 writeFileSync(fileURLToPath(new URL("../src/target/x86/runtime/aes-tables.ts", import.meta.url)), text.join("\n"));

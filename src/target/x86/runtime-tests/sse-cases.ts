@@ -16,8 +16,8 @@ import {
   AT_XMM0,
   AT_XMM1,
   KIND_SSE,
-  RECORD,
   type Random,
+  RECORD,
 } from "./host-oracle.js";
 
 const FLAGS = 0x8d5;
@@ -47,7 +47,8 @@ export interface SseCase {
 
 function build(): SseCase[] {
   const cases: SseCase[] = [];
-  const add = (name: string, kind: SseCase["kind"], bytes: number[], run: SseCase["run"]) => cases.push({ name, kind, bytes, run });
+  const add = (name: string, kind: SseCase["kind"], bytes: number[], run: SseCase["run"]) =>
+    cases.push({ name, kind, bytes, run });
   const XMM01 = 0xc1;
   const operations = { sqrt: 1, add: 8, mul: 9, sub: 0xc, min: 0xd, div: 0xe, max: 0xf } as const;
   for (const [name, op] of Object.entries(operations)) {
@@ -73,7 +74,9 @@ function build(): SseCase[] {
   }
   for (let p = 8; p < 32; p++) {
     // vcmpsd xmm0, xmm0, xmm1
-    add(`vcmpsd ${p}`, "f64", [0xc5, 0xfb, 0xc2, XMM01, p], (m) => m.setLow64(m.call("h_sse_cmp_f64", m.low64(0), m.low64(1), p)));
+    add(`vcmpsd ${p}`, "f64", [0xc5, 0xfb, 0xc2, XMM01, p], (m) =>
+      m.setLow64(m.call("h_sse_cmp_f64", m.low64(0), m.low64(1), p)),
+    );
   }
   for (const [name, opcode, quiet] of [
     ["comis", 0x2f, 0],
@@ -142,7 +145,12 @@ function build(): SseCase[] {
     add(name, "int", [0x66, 0x0f, 0x38, opcode, XMM01], (m) => void m.call(`h_${name}`, m.dst, m.src));
   }
   for (const imm of [0, 1, 0x36]) {
-    add(`aeskeygenassist ${imm}`, "int", [0x66, 0x0f, 0x3a, 0xdf, XMM01, imm], (m) => void m.call("h_aeskeygenassist", m.dst, m.src, imm));
+    add(
+      `aeskeygenassist ${imm}`,
+      "int",
+      [0x66, 0x0f, 0x3a, 0xdf, XMM01, imm],
+      (m) => void m.call("h_aeskeygenassist", m.dst, m.src, imm),
+    );
   }
   for (const imm of [0, 1, 0x10, 0x11]) {
     add(`pclmulqdq ${imm}`, "int", [0x66, 0x0f, 0x3a, 0x44, XMM01, imm], (m) => void m.call("h_pclmulqdq", m.dst, m.src, imm));
@@ -181,7 +189,15 @@ export const SSE_CASES: readonly SseCase[] = build();
 
 function f64Bits(r: Random, middle: number): bigint {
   const sign = BigInt(r.below(2)) << 63n;
-  const fraction = r.pick([0n, 1n, (1n << 52n) - 1n, r.u64() >> 12n, r.u64() >> 12n, (r.u64() >> 40n) << 28n, (r.u64() >> 12n) & ~0x1fffffffn]);
+  const fraction = r.pick([
+    0n,
+    1n,
+    (1n << 52n) - 1n,
+    r.u64() >> 12n,
+    r.u64() >> 12n,
+    (r.u64() >> 40n) << 28n,
+    (r.u64() >> 12n) & ~0x1fffffffn,
+  ]);
   const e = (n: number) => BigInt(Math.max(0, Math.min(2047, n))) << 52n;
   switch (r.below(16)) {
     case 0:
@@ -189,7 +205,7 @@ function f64Bits(r: Random, middle: number): bigint {
     case 1:
       return sign | (0x7ffn << 52n) | r.pick([0n, 0n, 1n, 1n << 51n, fraction]);
     case 2:
-      return sign | fraction >> BigInt(r.below(52));
+      return sign | (fraction >> BigInt(r.below(52)));
     case 3:
       return sign | e(r.pick([1, 2, 52, 53, 2045, 2046])) | fraction;
     case 4:
@@ -236,13 +252,23 @@ export function sseRequest(c: SseCase, r: Random): Uint8Array {
     const at = AT_XMM0 + i * 8;
     if (c.kind === "f64") view.setBigUint64(at, f64Bits(r, middle64), true);
     else if (c.kind === "f32") view.setBigUint64(at, f32Bits(r, middle32) | (f32Bits(r, middle32) << 32n), true);
-    else if (c.kind === "i32") view.setBigUint64(at, BigInt.asUintN(32, BigInt.asIntN(32, r.u64()) >> BigInt(r.below(32))) | (BigInt(r.u32()) << 32n), true);
-    else if (c.kind === "text") for (let k = 0; k < 8; k++) record[at + k] = r.below(8) ? 0x60 + r.below(4) : r.pick([0, 0, 0x80, 0xe0]);
+    else if (c.kind === "i32")
+      view.setBigUint64(
+        at,
+        BigInt.asUintN(32, BigInt.asIntN(32, r.u64()) >> BigInt(r.below(32))) | (BigInt(r.u32()) << 32n),
+        true,
+      );
+    else if (c.kind === "text")
+      for (let k = 0; k < 8; k++) record[at + k] = r.below(8) ? 0x60 + r.below(4) : r.pick([0, 0, 0x80, 0xe0]);
     else view.setBigUint64(at, r.u64(), true);
   }
   if (c.kind === "text" && r.below(3) === 0) record.copyWithin(AT_XMM1, AT_XMM0, AT_XMM0 + 16);
   const signed = BigInt.asIntN(64, r.u64());
-  view.setBigUint64(AT_RAX_IN, BigInt.asUintN(64, c.kind === "text" ? BigInt(r.below(44) - 22) : signed >> BigInt(r.below(64))), true);
+  view.setBigUint64(
+    AT_RAX_IN,
+    BigInt.asUintN(64, c.kind === "text" ? BigInt(r.below(44) - 22) : signed >> BigInt(r.below(64))),
+    true,
+  );
   view.setBigUint64(AT_RDX, BigInt.asUintN(64, r.below(8) ? BigInt(r.below(44) - 22) : signed), true);
   return record;
 }

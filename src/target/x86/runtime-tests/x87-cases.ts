@@ -4,7 +4,7 @@
  */
 import type { TestRuntime } from "../../../../testkit/runtime.js";
 import { FCW, FPR, FSW, FTAGS, FTOP, HELPER_HI } from "../layout.js";
-import { AT_FLAGS, AT_IMAGE, AT_MEMORY, KIND_X87, RECORD, type Random } from "./host-oracle.js";
+import { AT_FLAGS, AT_IMAGE, AT_MEMORY, KIND_X87, type Random, RECORD } from "./host-oracle.js";
 
 const ARITH = [0, 1, 4, 5, 6, 7];
 const NO_STORE = 1n << 32n;
@@ -173,7 +173,7 @@ function significand(r: Random): bigint {
     case 2:
       return BigInt.asUintN(64, -1n - BigInt(r.below(4)));
     case 3:
-      return MSB | (r.u64() << BigInt(r.below(63))) & (MSB - 1n);
+      return MSB | ((r.u64() << BigInt(r.below(63))) & (MSB - 1n));
     default:
       return MSB | r.u64();
   }
@@ -196,7 +196,9 @@ export function value80(r: Random, middle: number): Value80 {
     case 4:
       return [(r.u64() >> BigInt(1 + r.below(62))) | 1n, sign];
     case 5:
-      return r.below(2) ? [MSB | r.u64(), sign] : [(r.u64() >> 1n) | (r.below(2) ? 0n : 1n << 62n), sign | r.pick([1, 0x7fff, 0x4000])];
+      return r.below(2)
+        ? [MSB | r.u64(), sign]
+        : [(r.u64() >> 1n) | (r.below(2) ? 0n : 1n << 62n), sign | r.pick([1, 0x7fff, 0x4000])];
     case 6:
       return [significand(r), sign | (1 + r.below(70))];
     case 7:
