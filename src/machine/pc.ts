@@ -442,6 +442,7 @@ export class PcBoard implements Board {
           ["exceptions", e.stats.faults],
           ["self-modifying stores", e.stats.smc],
           ["regions compiled", e.tier1.stats.regions],
+          ["WebAssembly modules", e.tier1.stats.modules],
           ["region WebAssembly bytes", e.tier1.stats.bytes],
           ["region guest instructions", e.tier1.stats.insns],
           ["region compile ms", Math.round(e.tier1.stats.compileMs)],

@@ -291,6 +291,7 @@ export class TcgEngine {
         start = this.unwound(e === RESTART);
       }
       if (end) {
+        this.tier1.endTurn();
         this.lastUsed = budget - this.i32[budgetAt]!;
         return end;
       }

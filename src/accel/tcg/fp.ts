@@ -26,7 +26,8 @@ export interface FpHelperIndexes {
 export const Convert = { f32f64: 0, f64f32: 1, i64f64: 2, i32f32: 3, f64i32: 4, f64i64: 5, f32i32: 6, f32i64: 7 } as const;
 
 export interface FpContext {
-  helperType: number;
+  /** Emits the call of a helper, its arguments on the stack. */
+  call(tableIndex: number): void;
   indexes: FpHelperIndexes;
   env: number;
   fpFast: number;
@@ -70,8 +71,7 @@ export function emitFpOp(w: FunctionWriter, op: OpDef, c: FpContext): void {
       laneBits(w, () => c.push("a", "v128"), bits, 0);
       laneBits(w, () => c.push("b", "v128"), bits, 0);
       c.imm();
-      w.i32(bits === 32 ? c.indexes.compare32 : c.indexes.compare64);
-      w.callIndirect(c.helperType);
+      c.call(bits === 32 ? c.indexes.compare32 : c.indexes.compare64);
     }
     return;
   }
@@ -247,8 +247,7 @@ function helperArith(w: FunctionWriter, c: FpContext, kind: string, bits: 32 | 6
   laneBits(w, () => w.get(c.temps.vec2), bits, lane);
   laneBits(w, () => w.get(c.temps.vec3), bits, lane);
   w.i32(ARITH[kind]!);
-  w.i32(bits === 32 ? c.indexes.arith32 : c.indexes.arith64);
-  w.callIndirect(c.helperType);
+  c.call(bits === 32 ? c.indexes.arith32 : c.indexes.arith64);
 }
 
 /** Replaces a lane of `vec2` by the i64 bits on the stack below it: [v128, i64] -> v128. */
@@ -453,8 +452,7 @@ function emitFastCompare(w: FunctionWriter, c: FpContext, bits: 32 | 64): void {
   laneBits(w, () => w.get(c.temps.vec2), bits, 0);
   laneBits(w, () => w.get(c.temps.vec3), bits, 0);
   c.imm();
-  w.i32(bits === 32 ? c.indexes.compare32 : c.indexes.compare64);
-  w.callIndirect(c.helperType);
+  c.call(bits === 32 ? c.indexes.compare32 : c.indexes.compare64);
   w.else();
   lane(c.temps.vec2);
   lane(c.temps.vec3);
@@ -473,8 +471,7 @@ function emitConvert(w: FunctionWriter, name: string, c: FpContext): void {
   const helper = (kind: number) => {
     w.i64n(0);
     w.i32(kind);
-    w.i32(c.indexes.convert);
-    w.callIndirect(c.helperType);
+    c.call(c.indexes.convert);
   };
   const guard = () => {
     if (!c.leaveIf) {

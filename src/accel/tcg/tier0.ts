@@ -70,7 +70,7 @@ export const TIER0_IMPORTS = {
   refill: { params: [], results: ["i32"] },
 } as const;
 
-/** Type of a region's function: env -> 0 = continue at PC, 1 = left at EXIT_SITE. */
+/** Type of a region's function: env -> 0 = continue at PC, 1 = left at EXIT_SITE, else the function to call next. */
 export const REGION_TYPE = { params: ["i32"] as ValType[], results: ["i32"] as ValType[] };
 /** Type of a helper. */
 export const HELPER_TYPE = { params: ["i64", "i64", "i32"] as ValType[], results: ["i64"] as ValType[] };
@@ -214,11 +214,19 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
     w.tee(t32);
     w.if();
     {
+      // Region after region: each returns 0 (look the PC up), 1 (left at a site) or the next one's index.
+      const chain = w.loop();
       w.get(env);
       w.get(t32);
       w.callIndirect(regionType);
+      w.tee(t32);
       w.op("i32.eqz");
       w.brIf(dispatch);
+      w.get(t32);
+      w.i32(1);
+      w.op("i32.ne");
+      w.brIf(chain);
+      w.end();
       // Left at a site: one instruction in tier 0.
       w.get(env);
       w.op("i32.load", L.exitSite);
@@ -683,7 +691,10 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
     }
     // Floating point and conversions: always by the exact helper here (tier 1 has the native path).
     emitFpOp(w, op, {
-      helperType,
+      call: (index) => {
+        w.i32(index);
+        w.callIndirect(helperType);
+      },
       indexes: fpHelpers,
       env,
       fpFast: L.fpFast,

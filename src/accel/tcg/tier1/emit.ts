@@ -7,7 +7,7 @@ import { emitExpr, type Operand, type Operands } from "../ir/expr.js";
 import { OPS } from "../ir/ops.js";
 import { POISON_PAGE } from "../map.js";
 import type { EnvLayout } from "../target.js";
-import { emitJcAddress, emitJcMatch, HELPER_TYPE, Jc, REGION_TYPE } from "../tier0.js";
+import { emitJcAddress, emitJcMatch, Jc } from "../tier0.js";
 import { FunctionWriter, type ModuleWriter } from "../wasm/writer.js";
 import { type Graph, type Structure, structure } from "./cfg.js";
 import type { Edge, Node, Region } from "./region.js";
@@ -70,7 +70,6 @@ class RegionEmitter {
   private deoptLabel = 0;
   private readonly loopLabel: number[] = [];
   private readonly blockLabel: number[] = [];
-  private readonly helperType: number;
   /** Slots known to hold a constant at this point of the node. */
   private readonly consts = new Map<number, [number, number]>();
   /** How a temporary was made, for choosing page tags. */
@@ -91,7 +90,6 @@ class RegionEmitter {
     this.vec = w.local("v128");
     this.vec2 = w.local("v128");
     this.vec3 = w.local("v128");
-    this.helperType = c.module.type(HELPER_TYPE);
   }
 
   private isGlobal(offset: number): boolean {
@@ -269,9 +267,8 @@ class RegionEmitter {
     w.op("i32.ne");
     w.op("i32.and");
     w.if();
-    w.get(0);
     w.get(this.siteLocal);
-    w.returnCallIndirect(this.c.module.type(REGION_TYPE));
+    w.return();
     w.end();
     w.end();
     w.i32(0);
@@ -583,7 +580,7 @@ class RegionEmitter {
       return;
     }
     emitFpOp(w, op, {
-      helperType: this.helperType,
+      call: (index) => w.call(this.c.helper(index)),
       indexes: this.c.fp,
       env: 0,
       fpFast: this.L.fpFast,

@@ -12,14 +12,20 @@ import { growRegion, type Region } from "./region.js";
 /** A compiled region. */
 class Compiled implements CodeUser {
   valid = true;
+  /** Table index, 0 until the module is there. */
+  func = 0;
+  /** List of the places it relies on, 0 = none. */
+  map = 0;
   constructor(
     readonly block: Block,
-    /** Table index, 0 until the module is there. */
-    public func: number,
+    readonly region: Region,
   ) {}
 }
 
 const CALLS = new Set([opCode("callp"), opCode("callcc")]);
+/** Regions of one module, and how many turns a region waits for others. */
+const BATCH = 24;
+const BATCH_TURNS = 6;
 const LIMITS = { maxNodes: 40, maxInsns: 300 };
 
 export class Tier1 {
@@ -28,7 +34,9 @@ export class Tier1 {
   private readonly compiled = new Map<Block, Compiled>();
   private readonly free: number[] = [];
   private nextFunc: number;
-  readonly stats = { regions: 0, bytes: 0, nodes: 0, insns: 0, failed: 0, compileMs: 0 };
+  private readonly queue: Compiled[] = [];
+  private age = 0;
+  readonly stats = { regions: 0, bytes: 0, nodes: 0, insns: 0, failed: 0, compileMs: 0, modules: 0 };
 
   constructor(
     private readonly engine: TcgEngine,
@@ -94,87 +102,121 @@ export class Tier1 {
       this.stats.failed++;
       return false;
     }
-    const m = new ModuleWriter(e.ram.u8.length / 65536, e.shared);
-    const imports: Record<string, unknown> = {};
+    const c = new Compiled(block, region);
+    this.compiled.set(block, c);
+    e.cache.addRegion(region.pages, c);
+    this.queue.push(c);
+    this.age = 0;
+    if (this.synchronous) this.emit();
+    return true;
+  }
+
+  /** Called at the end of each turn: waiting regions become one module once there are enough of them or they are old. */
+  endTurn(): void {
+    if (this.queue.length === 0) return;
+    if (this.queue.length >= BATCH || ++this.age >= BATCH_TURNS) this.emit();
+  }
+
+  /** One module of all waiting regions. */
+  private emit(): void {
+    const e = this.engine;
+    const batch = this.queue.splice(0).filter((c) => c.valid);
+    if (batch.length === 0) return;
+    const m = new ModuleWriter(e.ram.u8.length / 65536, e.shared, false);
+    const imports: Record<string, unknown> = { probe: e.runtime.probe };
     const importIndex = new Map<number, number>();
     const probeIndex = m.import("runtime", "probe", { params: ["i64", "i32", "i32", "i32"], results: ["i32"] });
-    imports.probe = e.runtime.probe;
-    for (const t of helpersUsed(region)) {
+    const helpers = new Set<number>(Object.values(this.fp));
+    for (const c of batch) for (const t of helpersUsed(c.region)) helpers.add(t);
+    for (const t of helpers) {
       importIndex.set(t, m.import("runtime", `h${t}`, HELPER_TYPE));
       imports[`h${t}`] = e.table.get(t);
     }
-    const siteInfos: SiteInfo[] = [];
-    const siteAt = new Map<string, number>();
-    const body = emitRegion(region, {
-      L: this.L,
-      fp: this.fp,
-      module: m,
-      lookup: [m.importCount, m.importCount + 1],
-      helper: (t) => importIndex.get(t)!,
-      site: (info) => {
-        const key = `${info.pcHi}:${info.pcLo}:${info.budgetBack}`;
-        let at = siteAt.get(key);
-        if (at === undefined) {
-          at = e.cache.allocate(Site.size);
-          siteAt.set(key, at);
-          siteInfos.push(info);
-          const w = at >>> 2;
-          e.ram.i32[w] = info.pcLo;
-          e.ram.i32[w + 1] = info.pcHi;
-          e.ram.i32[w + 2] = info.budgetBack;
-          e.ram.i32[w + 3] = 0;
+    const lookup: [number, number] = [m.importCount, m.importCount + 1];
+    for (const access of [0, 1] as const) m.add({ params: ["i32", "i64", "i32", "i32"], results: ["i32"] }, emitTlbLookup(this.L, probeIndex, access));
+    let full = false;
+    const allocate = (bytes: number): number => {
+      const at = e.cache.allocate(bytes);
+      if (!at) full = true;
+      return at;
+    };
+    for (const [n, c] of batch.entries()) {
+      const { region } = c;
+      const siteAt = new Map<string, number>();
+      const body = emitRegion(region, {
+        L: this.L,
+        fp: this.fp,
+        module: m,
+        lookup,
+        helper: (t) => importIndex.get(t)!,
+        site: (info) => {
+          const key = `${info.pcHi}:${info.pcLo}:${info.budgetBack}`;
+          let at = siteAt.get(key);
+          if (at === undefined) {
+            at = allocate(Site.size);
+            siteAt.set(key, at);
+            if (at) this.writeSite(at, info);
+          }
+          return at;
+        },
+      });
+      m.add(REGION_TYPE, body, `f${n}`);
+      if (region.mapping.length > 1) {
+        c.map = allocate(4 + 12 * region.mapping.length);
+        if (c.map) {
+          e.ram.u32[c.map >>> 2] = region.mapping.length;
+          for (const [i, p] of region.mapping.entries()) e.ram.u32.set([p.pcLo, p.pcHi, p.host], (c.map >>> 2) + 1 + i * 3);
         }
-        return at;
-      },
-    });
-    const map = region.mapping.length > 1 ? e.cache.allocate(4 + 12 * region.mapping.length) : 0;
-    if (map) {
-      e.ram.u32[map >>> 2] = region.mapping.length;
-      for (const [i, p] of region.mapping.entries()) e.ram.u32.set([p.pcLo, p.pcHi, p.host], (map >>> 2) + 1 + i * 3);
+      }
+      this.stats.regions++;
+      this.stats.nodes += region.nodes.length;
+      for (const node of region.nodes) this.stats.insns += node.insns;
     }
-    if ([...siteAt.values()].some((a) => a === 0) || (!map && region.mapping.length > 1)) {
+    if (full) {
       e.flushAll();
-      return false;
+      return;
     }
-    m.add({ params: ["i32", "i64", "i32", "i32"], results: ["i32"] }, emitTlbLookup(this.L, probeIndex, 0));
-    m.add({ params: ["i32", "i64", "i32", "i32"], results: ["i32"] }, emitTlbLookup(this.L, probeIndex, 1));
-    m.add(REGION_TYPE, body, "f");
     const bytes = m.finish();
-    const c = new Compiled(block, 0);
-    this.compiled.set(block, c);
-    e.cache.addRegion(region.pages, c);
-    this.stats.regions++;
+    this.stats.modules++;
     this.stats.bytes += bytes.length;
-    this.stats.nodes += region.nodes.length;
-    for (const n of region.nodes) this.stats.insns += n.insns;
     const install = (module: WebAssembly.Module) => {
-      if (!c.valid || this.compiled.get(block) !== c) return;
-      const instance = new WebAssembly.Instance(module, { env: { memory: e.ram.memory, table: e.table }, runtime: imports });
-      const func = this.free.pop() ?? this.nextFunc++;
-      if (func >= e.table.length) e.table.grow(Math.max(256, e.table.length));
-      e.table.set(func, instance.exports.f);
-      c.func = func;
-      e.cache.setRegion(block, func, map);
-      for (let i = 0; i < e.cpus; i++) this.enter(block, e.envOf(i), func);
+      const instance = new WebAssembly.Instance(module, { env: { memory: e.ram.memory }, runtime: imports });
+      for (const [n, c] of batch.entries()) {
+        if (!c.valid || this.compiled.get(c.block) !== c) continue;
+        const func = this.free.pop() ?? this.nextFunc++;
+        if (func >= e.table.length) e.table.grow(Math.max(1024, e.table.length));
+        e.table.set(func, instance.exports[`f${n}`]);
+        c.func = func;
+        e.cache.setRegion(c.block, func, c.map);
+        for (let i = 0; i < e.cpus; i++) this.enter(c.block, e.envOf(i), func);
+      }
     };
     if (this.synchronous) {
       const started = e.now();
       install(new WebAssembly.Module(bytes));
       this.stats.compileMs += e.now() - started;
-    } else {
-      this.pending++;
-      WebAssembly.compile(bytes).then(
-        (module) => {
-          this.pending--;
-          install(module);
-        },
-        (error) => {
-          this.pending--;
-          this.onError(error);
-        },
-      );
+      return;
     }
-    return true;
+    this.pending++;
+    WebAssembly.compile(bytes).then(
+      (module) => {
+        this.pending--;
+        install(module);
+      },
+      (error) => {
+        this.pending--;
+        this.onError(error);
+      },
+    );
+  }
+
+  private writeSite(at: number, info: SiteInfo): void {
+    const w = at >>> 2;
+    const i32 = this.engine.ram.i32;
+    i32[w] = info.pcLo;
+    i32[w + 1] = info.pcHi;
+    i32[w + 2] = info.budgetBack;
+    i32[w + 3] = 0;
   }
 
   /** Regions being compiled on the host's other threads. */
@@ -191,6 +233,7 @@ export class Tier1 {
   }
 
   flush(): void {
+    this.queue.length = 0;
     for (const [block, c] of [...this.compiled]) this.drop(block, c);
   }
 }

@@ -275,6 +275,8 @@ export class ModuleWriter {
   constructor(
     private readonly memoryPages: number,
     private readonly sharedMemory: boolean,
+    /** Whether the shared function table is imported too. */
+    private readonly table = true,
   ) {}
 
   type(t: FuncType): number {
@@ -320,7 +322,7 @@ export class ModuleWriter {
       }
     });
     section(2, (w) => {
-      w.u32(this.imports.length + 2);
+      w.u32(this.imports.length + (this.table ? 2 : 1));
       for (const i of this.imports) {
         w.name(i.module);
         w.name(i.name);
@@ -333,6 +335,7 @@ export class ModuleWriter {
       w.u8(this.sharedMemory ? 3 : 1);
       w.u32(this.memoryPages);
       w.u32(this.memoryPages);
+      if (!this.table) return;
       w.name("env");
       w.name("table");
       w.u8(1);
