@@ -75,7 +75,7 @@ export function loadRuntime(entry = "index", host: HostImports = {}, ramBytes = 
   const module = new WebAssembly.Module(readFileSync(out));
   const instance = new WebAssembly.Instance(module, {
     env: { memory, abort() {} },
-    host: imports as WebAssembly.ModuleImports,
+    host: imports as never,
   });
   const exports = instance.exports as Record<string, unknown>;
   (exports.setEnv as ((base: number) => void) | undefined)?.(env);
