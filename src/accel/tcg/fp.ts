@@ -33,8 +33,8 @@ export interface FpContext {
   fpFast: number;
   push(operand: "a" | "b", type: "i64" | "v128"): void;
   imm(): void;
-  /** Pushes the upper half of the immediate: a table index. */
-  immHi(): void;
+  /** Emits the call of the helper whose table index is the upper half of the immediate. */
+  callImm(): void;
   /** Tier 1: the lower half's value. */
   immLo?: number;
   /** Offset of 32 bytes in the state for the operands of vector helpers. */
@@ -47,6 +47,11 @@ export interface FpContext {
 }
 
 const ARITH: Record<string, number> = { add: 0, sub: 1, mul: 2, div: 3, sqrt: 6 };
+
+/** Whether the upper half of the operation's immediate is the table index of its exact helper. */
+export function namesHelper(name: string): boolean {
+  return name === "fhelper" || name === "fvhelper" || name === "vcallp" || /^v(f(min|max|cmp|sqrt|round)|cvt(i32f32|f32i32|f32f64))/.test(name);
+}
 
 /** Leaves the operation's result on the stack. */
 export function emitFpOp(w: FunctionWriter, op: OpDef, c: FpContext): void {
@@ -81,11 +86,10 @@ export function emitFpOp(w: FunctionWriter, op: OpDef, c: FpContext): void {
     c.push("a", "i64");
     c.push("b", "i64");
     c.imm();
-    c.immHi();
-    w.callIndirect(c.helperType);
+    c.callImm();
     return;
   }
-  if (op.name === "fvhelper" || op.name === "vcallp" || /^v(f(min|max|cmp|sqrt|round)|cvt)/.test(op.name)) {
+  if (namesHelper(op.name)) {
     emitVector(w, c, op.name);
     return;
   }
@@ -101,7 +105,7 @@ function emitGuard(w: FunctionWriter, c: FpContext): void {
 }
 
 /** Pushes the helper's result for the operands in vec2 and vec3, which it gets in memory. */
-function vectorHelper(w: FunctionWriter, c: FpContext, imm = c.imm, index = c.immHi): void {
+function vectorHelper(w: FunctionWriter, c: FpContext, imm = c.imm, call = () => c.callImm()): void {
   for (const [v, at] of [
     [c.temps.vec2, c.scratch],
     [c.temps.vec3, c.scratch + 16],
@@ -117,8 +121,7 @@ function vectorHelper(w: FunctionWriter, c: FpContext, imm = c.imm, index = c.im
     w.op("i64.extend_i32_u");
   }
   imm();
-  index();
-  w.callIndirect(c.helperType);
+  call();
   w.drop();
   w.get(c.env);
   w.op("v128.load", c.scratch);
@@ -388,7 +391,7 @@ function emitPacked(w: FunctionWriter, c: FpContext, kind: string, bits: 32 | 64
       w,
       c,
       () => w.i32(ARITH[kind]!),
-      () => w.i32(bits === 32 ? c.indexes.packed32 : c.indexes.packed64),
+      () => c.call(bits === 32 ? c.indexes.packed32 : c.indexes.packed64),
     );
   if (!c.leaveIf) {
     c.slow();

@@ -700,9 +700,10 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
       fpFast: L.fpFast,
       push: (o, t) => (t === "v128" ? operands.v128(o) : operands.i64(o)),
       imm: () => operands.imm32(),
-      immHi: () => {
+      callImm: () => {
         w.get(pc);
         w.op("i32.load", 12);
+        w.callIndirect(helperType);
       },
       scratch: L.fpScratch,
       temps: { vec, vec2, vec3, val, t32 },

@@ -586,7 +586,7 @@ class RegionEmitter {
       fpFast: this.L.fpFast,
       push: (o, t) => (t === "v128" ? this.pushVector(this.operandOffset[o]) : this.pushSlot(this.operandOffset[o])),
       imm: () => w.i32(this.immLo),
-      immHi: () => w.i32(this.immHi),
+      callImm: () => w.call(this.c.helper(this.immHi)),
       immLo: this.immLo,
       scratch: this.L.fpScratch,
       temps: { vec: this.vec, vec2: this.vec2, vec3: this.vec3, val: this.val, t32: this.i32temp },

@@ -1,8 +1,8 @@
 /** Tier 1: hot regions compiled to WebAssembly, their functions in the shared table, and how they die. */
 import type { Block, CodeUser } from "../code-cache.js";
 import type { TcgEngine } from "../engine.js";
-import type { FpHelperIndexes } from "../fp.js";
-import { opCode } from "../ir/ops.js";
+import { type FpHelperIndexes, namesHelper } from "../fp.js";
+import { OPS } from "../ir/ops.js";
 import type { EnvLayout } from "../target.js";
 import { HELPER_TYPE, Jc, REGION_TYPE, Site } from "../tier0.js";
 import { ModuleWriter } from "../wasm/writer.js";
@@ -22,7 +22,10 @@ class Compiled implements CodeUser {
   ) {}
 }
 
-const CALLS = new Set([opCode("callp"), opCode("callcc")]);
+/** Operations whose immediate's upper half is a helper's table index. */
+const CALLS = new Set(
+  OPS.filter((o) => o.special && /^(callp|callcc|fhelper|fvhelper|vcallp)$|^v(f(min|max|cmp|sqrt|round)|cvt)/.test(o.name)).map((o) => o.code),
+);
 /** Regions of one module, and how many turns a region waits for others. */
 const BATCH = 24;
 const BATCH_TURNS = 6;
