@@ -314,7 +314,7 @@ export class TcgEngine {
       const error = this.u32[(env + this.target.excVector + 4) >>> 2]!.toString(16);
       this.trace.log("int", `cpu ${this.cpu}: v=${v.toString(16).padStart(2, "0")} e=${error} pc=${pc}`);
     }
-    for (let tries = 0; tries < 4; tries++) {
+    for (let tries = 0; tries < 8; tries++) {
       try {
         this.runtime.deliverException();
         break;
