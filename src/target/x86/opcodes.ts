@@ -67,7 +67,12 @@ export function op(key: string, text: string, emit?: Emit, flags = 0): void {
   rows.push(row);
   const plus = code.endsWith("+r");
   const first = Number.parseInt(code.slice(0, 2), 16);
-  for (let i = 0; i < (plus ? 8 : 1); i++) table[(map << 8) | (first + i)]!.push({ prefix, reg, modrm, row });
+  for (let i = 0; i < (plus ? 8 : 1); i++) {
+    const list = table[(map << 8) | (first + i)]!;
+    // A mandatory prefix is more specific than none: TZCNT before BSF.
+    const at = prefix > 0 ? list.findIndex((c) => c.prefix === -1) : -1;
+    list.splice(at < 0 ? list.length : at, 0, { prefix, reg, modrm, row });
+  }
 }
 
 /** Whether any row of this opcode has a ModRM byte (known before the row is). */
