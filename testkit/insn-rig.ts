@@ -14,7 +14,7 @@ import * as L from "../src/target/x86/layout.js";
 import { applyModel, x86Target } from "../src/target/x86/target.js";
 // @ts-expect-error: a script without declarations
 import { buildRuntime } from "../tools/build-runtime.mjs";
-import { CODE_AT, CpuState, MEMORY_AT, MEMORY_BYTES, STACK_AT } from "./cpu-state.js";
+import { CODE_AT, CpuState, DATA_AT, MEMORY_AT, MEMORY_BYTES, STACK_AT } from "./cpu-state.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const RAM_BYTES = 2 << 20;
@@ -140,6 +140,7 @@ export class InsnRig {
       this.engine.flushAll();
       this.lastCode = text;
     }
+    u8.fill(0, this.base + DATA_AT, this.base + DATA_AT + 4096);
     u8.set(start.memory, this.base + MEMORY_AT);
     u8.fill(0, this.base + STACK_AT, this.base + STACK_AT + 4096);
     this.engine.select(0);
@@ -155,6 +156,9 @@ export class InsnRig {
     this.set32(L.FSW, start.fsw & ~0x3800);
     this.set32(L.FTOP, top);
     this.set32(L.FTAGS, ~start.ftw & 255);
+    // Host processors differ in when they record pointers: all tests begin without.
+    for (const o of [L.FOP, L.FCS, L.FDS]) this.set32(o, 0);
+    for (const o of [L.FIP, L.FDP]) this.set64(o, 0n);
     for (let i = 0; i < 8; i++) {
       const at = this.env + L.FPR + 16 * ((top + i) & 7);
       u8.fill(0, at, at + 16);

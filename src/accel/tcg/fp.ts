@@ -55,6 +55,10 @@ export function namesHelper(name: string): boolean {
 
 /** Leaves the operation's result on the stack. */
 export function emitFpOp(w: FunctionWriter, op: OpDef, c: FpContext): void {
+  if (namesHelper(op.name) && op.name !== "fhelper") {
+    emitVector(w, c, op.name);
+    return;
+  }
   const arith = /^(v?)f(add|sub|mul|div|sqrt)(32|64)$/.exec(op.name);
   if (arith) {
     const packed = arith[1] === "v";
@@ -87,10 +91,6 @@ export function emitFpOp(w: FunctionWriter, op: OpDef, c: FpContext): void {
     c.push("b", "i64");
     c.imm();
     c.callImm();
-    return;
-  }
-  if (namesHelper(op.name)) {
-    emitVector(w, c, op.name);
     return;
   }
   emitConvert(w, op.name, c);

@@ -119,27 +119,27 @@ function cmpxchg(t: Translator, size: number): void {
   const m = t.isMem ? t.mem() : undefined;
   const old = t.t("mov", t.readE(size, m));
   const acc = t.t("mov", t.reg(RAX, size));
-  const src = t.readG(size);
+  const src = t.t("mov", t.readG(size));
   const equal = t.t("seteq", t.zext(acc, size), t.zext(old, size));
   const r = t.b.temp();
   t.select(r, src, old, equal);
   if (m) t.st(m, size, r);
-  else {
+  // The accumulator first: as destination (always equal) it takes the source.
+  const value = t.b.temp();
+  if (size === 2) {
+    t.select(value, gpr(RAX), t.t("ext32u", old), equal);
+    t.mov(gpr(RAX), value);
+  } else {
+    t.select(value, acc, old, equal);
+    t.setReg(RAX, size, value);
+  }
+  if (!m) {
     // A 4-byte register destination is written (zero-extended) only when equal.
     if (size === 2) {
       const full = t.b.temp();
       t.select(full, t.t("ext32u", src), gpr(t.i.rm), equal);
       t.mov(gpr(t.i.rm), full);
     } else t.setReg(t.i.rm, size, r);
-  }
-  if (size === 2) {
-    const full = t.b.temp();
-    t.select(full, gpr(RAX), t.t("ext32u", old), equal);
-    t.mov(gpr(RAX), full);
-  } else {
-    const value = t.b.temp();
-    t.select(value, acc, old, equal);
-    t.setReg(RAX, size, value);
   }
   t.setCc(L.CC_SUB, size, acc, old);
 }

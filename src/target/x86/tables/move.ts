@@ -295,4 +295,4 @@ for (const [key, s, flags] of [["c4 m", ES, NO64], ["c5 m", 3, NO64], ["0f b2 m"
     },
     flags | MEM,
   );
-op("0f c3 m", "MOVNTI My,Gy", (t) => t.st(t.mem(), t.i.opsize === 3 ? 3 : 2, gpr(t.i.reg)), MEM);
+op("np 0f c3 m", "MOVNTI My,Gy", (t) => t.st(t.mem(), t.i.opsize === 3 ? 3 : 2, gpr(t.i.reg)), MEM);

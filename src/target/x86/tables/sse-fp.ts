@@ -175,14 +175,14 @@ for (const [prefix, letters, feature, size] of [["f3", "SS", "sse", 2], ["f2", "
 
 // --- MMX registers ---
 sse("np 0f 2a", "CVTPI2PS Vx,Qq", "sse", (t) => {
-  checkPending(t);
+  // A memory operand leaves the MMX state alone.
+  if (!t.isMem) checkPending(t);
   const src = tv(t, "vfromlo", t.isMem ? t.ld(t.mem(), 3) : mm(t.i.rm));
   const r = t.fp("vcvti32f32", t.b.vtemp(), src, src, "h_cvt_dq_ps");
   t.op("vmerge_lo", regV(t), regV(t), r);
-  enterMmx(t);
+  if (!t.isMem) enterMmx(t);
 });
 sse("66 0f 2a", "CVTPI2PD Vx,Qq", "sse2", (t) => {
-  // A memory operand leaves the MMX state alone.
   if (t.isMem) {
     t.op("vcvti32f64", regV(t), tv(t, "vfromlo", t.ld(t.mem(), 3)));
     return;
