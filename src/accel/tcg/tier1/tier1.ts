@@ -5,6 +5,7 @@ import { type FpHelperIndexes, namesHelper } from "../fp.js";
 import { OPS } from "../ir/ops.js";
 import type { EnvLayout } from "../target.js";
 import { HELPER_TYPE, Jc, REGION_TYPE, Site } from "../tier0.js";
+import { printWasm } from "../wasm/print.js";
 import { ModuleWriter } from "../wasm/writer.js";
 import { emitRegion, emitTlbLookup, type SiteInfo } from "./emit.js";
 import { growRegion, type Region } from "./region.js";
@@ -93,7 +94,9 @@ export class Tier1 {
         probe: (lo, hi) => probe(lo, hi) >>> 0,
         warm: (host, lo, hi) => {
           const b = e.cache.find(host, lo, hi, block.flags, block.base);
-          return b && e.executions(b) >= this.threshold / 16 ? b : undefined;
+          // What has a region of its own is reached through it, not copied.
+          if (!b || (b !== block && this.compiled.has(b))) return undefined;
+          return e.executions(b) >= this.threshold / 8 ? b : undefined;
         },
         source: (host) => e.sourceAt(host),
         executions: (b) => e.executions(b),
@@ -180,6 +183,7 @@ export class Tier1 {
       return;
     }
     const bytes = m.finish();
+    e.trace.log("out_wasm", () => regionListing(region, body, bytes.length));
     this.stats.modules++;
     this.stats.bytes += bytes.length;
     const install = (module: WebAssembly.Module) => {
@@ -239,6 +243,16 @@ export class Tier1 {
     this.queue.length = 0;
     for (const [block, c] of [...this.compiled]) this.drop(block, c);
   }
+}
+
+/** A region's function for `-d out_wasm`. */
+function regionListing(region: Region, body: Uint8Array, moduleBytes: number): string {
+  const pc = (n: { pcLo: number; pcHi: number }) => ((BigInt(n.pcHi >>> 0) << 32n) | BigInt(n.pcLo >>> 0)).toString(16).padStart(8, "0");
+  const insns = region.nodes.reduce((sum, n) => sum + n.insns, 0);
+  const w = printWasm(body);
+  const head = `OUT: region at 0x${pc(region.nodes[0]!)}: ${region.nodes.length} blocks, ${insns} guest instructions, ${w.instructions} WebAssembly instructions, ${body.length} bytes (module ${moduleBytes})`;
+  const blocks = region.nodes.map((n) => `  block ${n.index} at 0x${pc(n)}: ${n.insns} instructions, ${n.records} records`);
+  return [head, ...blocks, `locals: ${w.locals.join(", ")}`, ...w.lines, ""].join("\n");
 }
 
 function helpersUsed(region: Region): Set<number> {
