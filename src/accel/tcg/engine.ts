@@ -96,7 +96,8 @@ export class TcgEngine {
     readonly bus: CpuBus,
     readonly trace: Trace,
     readonly shared: boolean,
-    options: { tier1: boolean; synchronous?: boolean } = { tier1: true, synchronous: true },
+    /** `threshold`: runs of a block in tier 0 before it is compiled. */
+    options: { tier1: boolean; synchronous?: boolean; threshold?: number } = { tier1: true, synchronous: true },
     /** Host milliseconds, for the compile time counter. */
     readonly now: () => number = () => 0,
   ) {
@@ -171,7 +172,7 @@ export class TcgEngine {
         this.bumpGenerations();
       },
     );
-    this.tier1 = new Tier1(this, this.L, fp, index, options.tier1, options.synchronous ?? false);
+    this.tier1 = new Tier1(this, this.L, fp, index, options.tier1, options.synchronous ?? false, options.threshold);
     this.u32[CPU_COUNT >>> 2] = cpus;
     for (let i = 0; i < cpus; i++) {
       this.select(i);
@@ -415,8 +416,28 @@ export class TcgEngine {
       this.cache.add(block);
       this.byHeader.set(at, block);
     }
-    if (this.trace.on("op")) this.trace.log("op", () => printIr(b.words, b.length, L));
+    if (this.trace.on("in_asm")) this.trace.log("in_asm", () => this.listing(block));
+    if (this.trace.on("op")) this.trace.log("op", () => `OP:\n${printIr(b.words, b.length, L)}\n`);
     return block;
+  }
+
+  /** The guest code of the block just translated, for `-d in_asm`. */
+  private listing(block: Block): string {
+    const out = ["----------------", "IN:"];
+    const pc = (BigInt(block.pcHi >>> 0) << 32n) | BigInt(block.pcLo >>> 0);
+    const linear = pc + BigInt(block.base);
+    const peek = { byte: (o: number) => this.source.peek(o) };
+    const b = this.builder;
+    for (let i = 0; i < b.insns; i++) {
+      const offset = b.insnOffset[i]!;
+      const at = linear + BigInt(offset);
+      const end = i + 1 < b.insns ? b.insnOffset[i + 1]! : block.size;
+      const text = this.frontEnd.disassemble?.(peek, offset, at, block.flags).text ?? "";
+      const bytes: string[] = [];
+      for (let o = offset; o < end; o++) bytes.push(peek.byte(o).toString(16).padStart(2, "0"));
+      out.push(`0x${at.toString(16).padStart(8, "0")}:  ${bytes.join(" ").padEnd(24)} ${text}`.trimEnd());
+    }
+    return `${out.join("\n")}\n`;
   }
 
   /** The block in CUR_BLOCK is hot. */
@@ -520,5 +541,11 @@ class PageSource implements CodeSource {
     }
     const phys = this.runtime.codePhys(offset);
     return this.physByte(phys % 2 ** 32, Math.floor(phys / 2 ** 32));
+  }
+
+  /** A byte of the block just translated, without faults. Code outside RAM and ROM is not read again: 0. */
+  peek(offset: number): number {
+    if (offset < this.first) return this.u8[this.host + offset]!;
+    return this.secondPage ? this.u8[this.secondPage + offset - this.first]! : 0;
   }
 }

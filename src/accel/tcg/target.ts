@@ -26,7 +26,7 @@ export interface EnvLayout {
   readonly tempsEnd: number;
   readonly vtemps: number;
   readonly vtempsEnd: number;
-  /** u32: nonzero = native floating point gives exact flags. */
+  /** u32: 1 = native floating point gives exact results and flags, 2 = helpers raise nothing, 0 = they may. */
   readonly fpFast: number;
   /** 32 bytes for the operands of vector helpers. */
   readonly fpScratch: number;
@@ -71,7 +71,25 @@ export interface FrontEnd {
    * @param pcLo program counter's low half; pcHi its high half
    * @param maxInsns 1 for single stepping
    */
-  translate(b: IrBuilder, code: CodeSource, pcLo: number, pcHi: number, flags: number, maxInsns: number, entryCc?: number): TranslatedBlock;
+  translate(
+    b: IrBuilder,
+    code: CodeSource,
+    pcLo: number,
+    pcHi: number,
+    flags: number,
+    maxInsns: number,
+    entryCc?: number,
+  ): TranslatedBlock;
   /** The flags operation known at the end of the last block translated, or -1. */
   lastCc(): number;
+  /**
+   * One instruction as text, for `-d in_asm`.
+   * @param address linear address of the instruction
+   */
+  disassemble?(
+    code: { byte(offset: number): number },
+    offset: number,
+    address: bigint,
+    flags: number,
+  ): { readonly length: number; readonly text: string };
 }

@@ -7,6 +7,7 @@
 import { attMnemonic } from "./att-names.js";
 import { type Bytes, decode } from "./decode.js";
 import { Insn, type Row } from "./insn.js";
+import { HF_CS64 } from "./layout.js";
 import "./tables/index.js";
 
 const R8 = "al cl dl bl spl bpl sil dil".split(" ");
@@ -43,7 +44,7 @@ class Printer {
 
   run(src: Bytes, offset: number, address: bigint, hflags: number): Disassembly {
     const i = this.i;
-    this.long = (hflags & (1 << 3)) !== 0;
+    this.long = (hflags & HF_CS64) !== 0;
     this.address = address;
     const what = decode(i, src, offset, hflags);
     const accumulator = i.row?.mnemonic === "NOP" && i.map === 0 && (i.rex & 1) === 1;

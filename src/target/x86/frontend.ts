@@ -2,7 +2,8 @@
 import { type IrBuilder, NONE } from "../../accel/tcg/ir/builder.js";
 import { opCode } from "../../accel/tcg/ir/ops.js";
 import type { CodeSource, FrontEnd, TranslatedBlock } from "../../accel/tcg/target.js";
-import { decode } from "./decode.js";
+import { type Bytes, decode } from "./decode.js";
+import { type Disassembly, disassemble } from "./disassemble.js";
 import { LOCK, MMX, SSE, X87 } from "./insn.js";
 import * as L from "./layout.js";
 import { Translator } from "./translator.js";
@@ -24,7 +25,15 @@ export class X86FrontEnd implements FrontEnd {
     this.t = new Translator(builder, helperIndex, features);
   }
 
-  translate(b: IrBuilder, code: CodeSource, pcLo: number, pcHi: number, hflags: number, maxInsns: number, entryCc = -1): TranslatedBlock {
+  translate(
+    b: IrBuilder,
+    code: CodeSource,
+    pcLo: number,
+    pcHi: number,
+    hflags: number,
+    maxInsns: number,
+    entryCc = -1,
+  ): TranslatedBlock {
     const t = this.t;
     b.reset();
     t.hflags = hflags;
@@ -53,7 +62,8 @@ export class X86FrontEnd implements FrontEnd {
       if (hflags & L.HF_DR7) t.call("h_dr_exec", this.linearPc(offset));
       if (what === "too-long") t.raise(13, 0);
       else if (what === "undefined" || !i.row?.emit) t.raise(6);
-      else if (i.lock && (!(i.row.flags & LOCK) || i.mod === 3) && !(i.map === 1 && i.opcode >= 0x20 && i.opcode <= 0x22)) t.raise(6);
+      else if (i.lock && (!(i.row.flags & LOCK) || i.mod === 3) && !(i.map === 1 && i.opcode >= 0x20 && i.opcode <= 0x22))
+        t.raise(6);
       else if (i.row.flags & (SSE | MMX | X87) && !this.fpuUsable(i.row.flags)) {
         // #UD or #NM has been emitted.
       } else {
@@ -86,6 +96,10 @@ export class X86FrontEnd implements FrontEnd {
 
   lastCc(): number {
     return this.t.cc;
+  }
+
+  disassemble(code: Bytes, offset: number, address: bigint, hflags: number): Disassembly {
+    return disassemble(code, offset, address, hflags);
   }
 
   private linearPc(offset: number): number {

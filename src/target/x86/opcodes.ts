@@ -36,10 +36,10 @@ export function op(key: string, text: string, emit?: Emit, flags = 0): void {
   if (words[0] === "0f" && words.length > 1) {
     words.shift();
     map = 1;
-    const escape = words[0] as string;
-    if ((escape === "38" || escape === "3a") && words.length > 1 && /^[0-9a-f]{2}/.test(words[1]!)) {
+    const second = words[0] as string;
+    if ((second === "38" || second === "3a") && words.length > 1 && /^[0-9a-f]{2}/.test(words[1]!)) {
       words.shift();
-      map = escape === "38" ? 2 : 3;
+      map = second === "38" ? 2 : 3;
     }
   }
   const code = words.shift()!;

@@ -11,6 +11,12 @@ function slot(offset: number, L: Places): string {
   return `[${offset.toString(16)}]`;
 }
 
+/** Up to 9 in decimal, more in hexadecimal. */
+function number(v: number): string {
+  const n = Math.abs(v);
+  return `${v < 0 ? "-" : ""}${n > 9 ? `0x${n.toString(16)}` : n}`;
+}
+
 export function printIr(words: Int32Array, length: number, L: Places): string {
   const out: string[] = [];
   for (let i = 0; i < length; i++) {
@@ -27,7 +33,8 @@ export function printIr(words: Int32Array, length: number, L: Places): string {
     if (op.result !== "none") parts.push(slot(w0 >>> 16, L));
     const offsets = { a: w1 & 0xffff, b: w1 >>> 16, c: lo & 0xffff };
     for (const x of op.inputs) parts.push(slot(offsets[x.which], L));
-    if (lo || hi) parts.push(hi === lo >> 31 ? `#${lo}` : `#${hi.toString(16)}:${(lo >>> 0).toString(16)}`);
+    if (lo || hi)
+      parts.push(hi === lo >> 31 ? `#${number(lo)}` : `#${(hi >>> 0).toString(16)}:${(lo >>> 0).toString(16).padStart(8, "0")}`);
     out.push(`${String(i).padStart(4)} ${op.name} ${parts.join(", ")}`.trimEnd());
   }
   return out.join("\n");

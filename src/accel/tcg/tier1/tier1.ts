@@ -25,7 +25,9 @@ class Compiled implements CodeUser {
 
 /** Operations whose immediate's upper half is a helper's table index. */
 const CALLS = new Set(
-  OPS.filter((o) => o.special && /^(callp|callcc|fhelper|fvhelper|vcallp)$|^v(f(min|max|cmp|sqrt|round)|cvt)/.test(o.name)).map((o) => o.code),
+  OPS.filter((o) => o.special && /^(callp|callcc|fhelper|fvhelper|vcallp)$|^v(f(min|max|cmp|sqrt|round)|cvt)/.test(o.name)).map(
+    (o) => o.code,
+  ),
 );
 /** Regions of one module, and how many turns a region waits for others. */
 const BATCH = 24;
@@ -50,9 +52,10 @@ export class Tier1 {
     readonly enabled: boolean,
     /** Compile on the spot: runs are then the same every time (`-icount`, tests). */
     private readonly synchronous: boolean,
+    threshold = synchronous ? 200 : 1000,
   ) {
     this.nextFunc = firstIndex;
-    this.threshold = synchronous ? 200 : 1000;
+    this.threshold = threshold;
   }
 
   /** The function of a block's region, 0 = none. */
@@ -139,7 +142,8 @@ export class Tier1 {
       imports[`h${t}`] = e.table.get(t);
     }
     const lookup: [number, number] = [m.importCount, m.importCount + 1];
-    for (const access of [0, 1] as const) m.add({ params: ["i32", "i64", "i32", "i32"], results: ["i32"] }, emitTlbLookup(this.L, probeIndex, access));
+    for (const access of [0, 1] as const)
+      m.add({ params: ["i32", "i64", "i32", "i32"], results: ["i32"] }, emitTlbLookup(this.L, probeIndex, access));
     let full = false;
     const allocate = (bytes: number): number => {
       const at = e.cache.allocate(bytes);
@@ -167,6 +171,7 @@ export class Tier1 {
         },
       });
       m.add(REGION_TYPE, body, `f${n}`);
+      e.trace.log("out_wasm", () => regionListing(region, body));
       if (region.mapping.length > 1) {
         c.map = allocate(4 + 12 * region.mapping.length);
         if (c.map) {
@@ -183,7 +188,6 @@ export class Tier1 {
       return;
     }
     const bytes = m.finish();
-    e.trace.log("out_wasm", () => regionListing(region, body, bytes.length));
     this.stats.modules++;
     this.stats.bytes += bytes.length;
     const install = (module: WebAssembly.Module) => {
@@ -246,17 +250,19 @@ export class Tier1 {
 }
 
 /** A region's function for `-d out_wasm`. */
-function regionListing(region: Region, body: Uint8Array, moduleBytes: number): string {
-  const pc = (n: { pcLo: number; pcHi: number }) => ((BigInt(n.pcHi >>> 0) << 32n) | BigInt(n.pcLo >>> 0)).toString(16).padStart(8, "0");
+export function regionListing(region: Region, body: Uint8Array): string {
+  const pc = (n: { pcLo: number; pcHi: number }) =>
+    ((BigInt(n.pcHi >>> 0) << 32n) | BigInt(n.pcLo >>> 0)).toString(16).padStart(8, "0");
   const insns = region.nodes.reduce((sum, n) => sum + n.insns, 0);
   const w = printWasm(body);
-  const head = `OUT: region at 0x${pc(region.nodes[0]!)}: ${region.nodes.length} blocks, ${insns} guest instructions, ${w.instructions} WebAssembly instructions, ${body.length} bytes (module ${moduleBytes})`;
+  const head = `OUT: region at 0x${pc(region.nodes[0]!)}: ${region.nodes.length} blocks, ${insns} guest instructions, ${w.instructions} WebAssembly instructions, ${body.length} bytes`;
   const blocks = region.nodes.map((n) => `  block ${n.index} at 0x${pc(n)}: ${n.insns} instructions, ${n.records} records`);
   return [head, ...blocks, `locals: ${w.locals.join(", ")}`, ...w.lines, ""].join("\n");
 }
 
 function helpersUsed(region: Region): Set<number> {
   const out = new Set<number>();
-  for (const n of region.nodes) for (let i = 0; i < n.records; i++) if (CALLS.has(n.words[i * 4]! & 0xffff)) out.add(n.words[i * 4 + 3]!);
+  for (const n of region.nodes)
+    for (let i = 0; i < n.records; i++) if (CALLS.has(n.words[i * 4]! & 0xffff)) out.add(n.words[i * 4 + 3]!);
   return out;
 }

@@ -203,3 +203,8 @@ export function wasmOp(name: string): WasmOp {
 export function hasWasmOp(name: string): boolean {
   return ops.has(name);
 }
+
+/** All of the table, for printing. */
+export function wasmOps(): Iterable<WasmOp> {
+  return ops.values();
+}
