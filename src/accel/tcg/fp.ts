@@ -1,6 +1,6 @@
 /**
  * Floating-point IR operations for both tiers. Native arithmetic is used where it gives exact results *and* exact sticky
- * flags: rounding to nearest, exceptions masked and the inexact flag already set (the state's fpFast word), operands not
+ * flags: rounding to nearest, exceptions masked and the inexact flag already set (the state's fpFast word is 1), operands not
  * denormal, result normal. Everything else goes to the exact helper.
  */
 import type { OpDef } from "./ir/ops.js";
@@ -45,6 +45,9 @@ export interface FpContext {
   /** Tier 1: emits `br_if` out of the region (condition on the stack). Absent in tier 0, which always calls the helper. */
   leaveIf?: () => void;
 }
+
+/** The state's fpFast word: 0 exceptions may be raised, 1 native arithmetic is exact, 2 nothing is raised, but not native. */
+const FP_NATIVE = 1;
 
 const ARITH: Record<string, number> = { add: 0, sub: 1, mul: 2, div: 3, sqrt: 6 };
 
@@ -96,12 +99,20 @@ export function emitFpOp(w: FunctionWriter, op: OpDef, c: FpContext): void {
   emitConvert(w, op.name, c);
 }
 
-/** Tier 1: leaves the region unless all exceptions are masked and native arithmetic is exact. */
+/** Tier 1: leaves the region unless all exceptions are masked. */
 function emitGuard(w: FunctionWriter, c: FpContext): void {
   w.get(c.env);
   w.op("i32.load", c.fpFast);
   w.op("i32.eqz");
   c.leaveIf!();
+}
+
+/** Pushes 1 if only the helper gives exact results and flags in the current mode. */
+function pushNotNative(w: FunctionWriter, c: FpContext): void {
+  w.get(c.env);
+  w.op("i32.load", c.fpFast);
+  w.i32(FP_NATIVE);
+  w.op("i32.ne");
 }
 
 /** Pushes the helper's result for the operands in vec2 and vec3, which it gets in memory. */
@@ -197,7 +208,12 @@ function emitVector(w: FunctionWriter, c: FpContext, name: string): void {
       };
   }
   if (name === "vcvti32f32") {
+    pushNotNative(w, c);
+    w.if("v128");
+    vectorHelper(w, c);
+    w.else();
     native();
+    w.end();
     return;
   }
   if (kind === "vfmin" || kind === "vfmax" || kind === "vfcmp") {
@@ -229,6 +245,8 @@ function emitVector(w: FunctionWriter, c: FpContext, name: string): void {
     w.op("v128.not");
   }
   w.op("v128.any_true");
+  pushNotNative(w, c);
+  w.op("i32.or");
   w.if("v128");
   vectorHelper(w, c);
   w.else();
@@ -316,10 +334,7 @@ function emitScalar(w: FunctionWriter, c: FpContext, kind: string, bits: 32 | 64
     insertBits(w, bits, 0);
     return;
   }
-  w.get(c.env);
-  w.op("i32.load", c.fpFast);
-  w.op("i32.eqz");
-  c.leaveIf();
+  emitGuard(w, c);
   w.get(c.temps.vec2);
   if (kind === "sqrt") {
     w.get(c.temps.vec3);
@@ -340,6 +355,8 @@ function emitScalar(w: FunctionWriter, c: FpContext, kind: string, bits: 32 | 64
     w.op("i32.or");
   }
   pushDenormal(w, bitsOf(c.temps.vec3), bits);
+  w.op("i32.or");
+  pushNotNative(w, c);
   w.op("i32.or");
   w.if();
   w.get(c.temps.vec2);
@@ -398,10 +415,7 @@ function emitPacked(w: FunctionWriter, c: FpContext, kind: string, bits: 32 | 64
     slow();
     return;
   }
-  w.get(c.env);
-  w.op("i32.load", c.fpFast);
-  w.op("i32.eqz");
-  c.leaveIf();
+  emitGuard(w, c);
   w.get(c.temps.vec2);
   w.get(c.temps.vec3);
   w.op(`${lanes}.${kind}`);
@@ -412,6 +426,8 @@ function emitPacked(w: FunctionWriter, c: FpContext, kind: string, bits: 32 | 64
   packedMask(w, c.temps.vec3, bits, false);
   w.op("v128.or");
   w.op("v128.any_true");
+  pushNotNative(w, c);
+  w.op("i32.or");
   w.if();
   slow();
   w.set(c.temps.vec);
@@ -424,10 +440,7 @@ function emitFastCompare(w: FunctionWriter, c: FpContext, bits: 32 | 64): void {
   const lanes = bits === 64 ? "f64x2" : "f32x4";
   const ints = bits === 64 ? "i64x2" : "i32x4";
   const f = bits === 64 ? "f64" : "f32";
-  w.get(c.env);
-  w.op("i32.load", c.fpFast);
-  w.op("i32.eqz");
-  c.leaveIf!();
+  emitGuard(w, c);
   c.push("a", "v128");
   w.set(c.temps.vec2);
   c.push("b", "v128");
@@ -451,6 +464,8 @@ function emitFastCompare(w: FunctionWriter, c: FpContext, bits: 32 | 64): void {
     w.op(`${f}.ne`);
     w.op("i32.or");
   }
+  pushNotNative(w, c);
+  w.op("i32.or");
   w.if("i64");
   laneBits(w, () => w.get(c.temps.vec2), bits, 0);
   laneBits(w, () => w.get(c.temps.vec3), bits, 0);
@@ -481,10 +496,7 @@ function emitConvert(w: FunctionWriter, name: string, c: FpContext): void {
       c.slow();
       return;
     }
-    w.get(c.env);
-    w.op("i32.load", c.fpFast);
-    w.op("i32.eqz");
-    c.leaveIf();
+    emitGuard(w, c);
   };
   switch (name) {
     case "cvti32f64":
@@ -498,21 +510,30 @@ function emitConvert(w: FunctionWriter, name: string, c: FpContext): void {
     case "cvti32f32": {
       guard();
       c.push("a", "v128");
-      c.push("b", "i64");
+      const bits = name === "cvti64f64" ? 64 : 32;
       if (c.leaveIf) {
         // Rounding to nearest with the inexact flag already set: native.
-        if (name === "cvti64f64") {
+        pushNotNative(w, c);
+        w.if("i64");
+        c.push("b", "i64");
+        helper(bits === 64 ? Convert.i64f64 : Convert.i32f32);
+        w.else();
+        c.push("b", "i64");
+        if (bits === 64) {
           w.op("f64.convert_i64_s");
-          w.op("f64x2.replace_lane", 0);
+          w.op("i64.reinterpret_f64");
         } else {
           w.op("i32.wrap_i64");
           w.op("f32.convert_i32_s");
-          w.op("f32x4.replace_lane", 0);
+          w.op("i32.reinterpret_f32");
+          w.op("i64.extend_i32_u");
         }
+        w.end();
       } else {
-        helper(name === "cvti64f64" ? Convert.i64f64 : Convert.i32f32);
-        insertBits(w, name === "cvti64f64" ? 64 : 32, 0);
+        c.push("b", "i64");
+        helper(bits === 64 ? Convert.i64f64 : Convert.i32f32);
       }
+      insertBits(w, bits, 0);
       return;
     }
     case "cvtf32f64":
@@ -529,6 +550,8 @@ function emitConvert(w: FunctionWriter, name: string, c: FpContext): void {
           },
           32,
         );
+        pushNotNative(w, c);
+        w.op("i32.or");
         w.if("i64");
         laneBits(w, () => w.get(c.temps.vec3), 32, 0);
         helper(Convert.f32f64);
@@ -581,6 +604,9 @@ function emitConvert(w: FunctionWriter, name: string, c: FpContext): void {
         },
         from as 32 | 64,
       );
+      w.op("i32.eqz");
+      w.op("i32.and");
+      pushNotNative(w, c);
       w.op("i32.eqz");
       w.op("i32.and");
       w.if("i64");

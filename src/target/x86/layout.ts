@@ -140,7 +140,7 @@ export const SEG_RLIM = 0x820;
 export const SEG_WLIM = 0x850;
 /** u64: scratch for two-result helpers. */
 export const HELPER_HI = 0x880;
-/** u32: nonzero = MXCSR allows native arithmetic: round to nearest, all exceptions masked, PE already set, no DAZ/FTZ. */
+/** u32: 1 = MXCSR allows native arithmetic (round to nearest, all exceptions masked, PE already set, no DAZ/FTZ); 2 = all masked, no more; 0 = exceptions may be raised. */
 export const FP_FAST = 0x888;
 /** u32: family/model/stepping (CPUID 1.EAX) and vendor for reset values. */
 export const CPU_SIGNATURE = 0x88c;

@@ -65,8 +65,9 @@ export const SSE_HSUB: u32 = 0x1d;
 
 /** Sets FP_FAST from MXCSR; to be called whenever MXCSR has changed. */
 export function updateFpFast(): void {
-  const mask = MX_MASKS | MX_RC | MX_FTZ | MX_DAZ | SF_INEXACT;
-  store<u32>(env + FP_FAST, u32((load<u32>(env + MXCSR) & mask) == (MX_MASKS | SF_INEXACT)));
+  const mask = MX_RC | MX_FTZ | MX_DAZ | SF_INEXACT;
+  const mxcsr = load<u32>(env + MXCSR);
+  store<u32>(env + FP_FAST, (mxcsr & MX_MASKS) != MX_MASKS ? 0 : (mxcsr & mask) == SF_INEXACT ? 1 : 2);
 }
 
 /** LDMXCSR: a = value; #GP(0) for reserved bits. */
