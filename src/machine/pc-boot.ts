@@ -1,18 +1,22 @@
 /**
- * How the pc machine starts: what firmware learns (fw_cfg, CMOS, ACPI, SMBIOS), or, with `-kernel`, a start without
- * firmware, the chipset set up as firmware would have left it.
+ * How the pc machine starts: what firmware learns (fw_cfg, CMOS, ACPI, SMBIOS, boot order), and `-kernel`: by a boot ROM
+ * under the BIOS when the kernel needs what a BIOS leaves, else without firmware, the chipset set up as firmware would
+ * have left it.
  */
-import { VmError } from "../base/errors.js";
-import { AcpiFile, addAcpiFiles, buildPcAcpi, placeAcpi } from "../firmware/acpi/build.js";
-import { PC_ACPI_DEFAULTS, type PcAcpiConfig } from "../firmware/acpi/config.js";
+import { addAcpiFiles, buildPcAcpi, placeAcpi } from "../firmware/acpi/build.js";
+import { type FloppyGeometry, PC_ACPI_DEFAULTS, type PcAcpiConfig } from "../firmware/acpi/config.js";
+import { addBootFiles, BootPath } from "../firmware/boot-order.js";
+import { BOOT_ROM_FILE, installBootRom } from "../firmware/boot-rom.js";
 import type { BootPlan, BootState } from "../firmware/boot-state.js";
-import { cmosContents } from "../firmware/cmos.js";
-import { directE820, encodeE820, ramE820 } from "../firmware/e820.js";
-import { FwCfg, FwCfgKey } from "../firmware/fw-cfg.js";
+import { CmosReg, cmosContents, type DiskGeometry, FLOPPY_TYPES } from "../firmware/cmos.js";
+import { directE820 } from "../firmware/e820.js";
+import { FwCfg } from "../firmware/fw-cfg.js";
 import { kernelKind, planKernel } from "../firmware/loaders/load-kernel.js";
 import { parseModuleList } from "../firmware/loaders/multiboot.js";
+import { addMachineItems } from "../firmware/machine-items.js";
 import { addSmbiosFiles, parseUuid, pcSmbiosDefaults } from "../firmware/smbios.js";
-import { COM_PORTS } from "../hw/char/uart16550.js";
+import { VgaIsa } from "../hw/display/vga-isa.js";
+import { AtaDisk } from "../hw/ide/ata-disk.js";
 import { PciCommand, PciReg } from "../hw/pci/device.js";
 import { splitRam } from "../hw/pci/i440fx.js";
 import * as L from "../target/x86/layout.js";
@@ -22,40 +26,70 @@ import type { PcBoard } from "./pc.js";
 
 const KERNEL_LIMIT = 1024 * 2 ** 20;
 const PM_BASE = 0x600;
+const HPET_BASE = 0xfed00000;
 /** Where BARs go in a start without firmware. */
 const PCI_IO_FIRST = 0xc000;
 const PCI_MEM_FIRST = 0xf0000000;
+/** The chipset's own addresses begin here. */
+const PCI_MEM_END = 0xfec00000;
+/** Where the PIRQ lines go. */
+const PIRQ_ROUTES = [10, 10, 11, 11];
+
+/** MTRRs as firmware leaves them: types uncached, write-through, write-protected, write-back. */
+const Mtrr = {
+  /** Enabled, fixed ranges too, else write-back. */
+  default: 0x00000c06,
+  valid: 0x800,
+  /** Eight ranges of one register: all write-back, uncached, write-protected. */
+  writeBack: 0x06060606,
+  uncached: 0,
+  writeProtected: 0x05050505,
+} as const;
 
 /** The start of one machine. */
 export class PcBoot {
-  readonly fwCfg: { current?: FwCfg } = {};
+  fwCfg: FwCfg | undefined;
+  /** Resets seen: `-boot once=` holds for the first start only. */
+  private starts = 0;
 
   private constructor(
     private readonly config: MachineConfig,
-    /** With `-kernel`: the plan, carried out after every reset. */
+    /** With `-kernel`: the plan, carried out at every start. */
     readonly plan: BootPlan | undefined,
-    /** The kernel needs what a BIOS leaves (multiboot: text mode): SeaBIOS runs first. */
+    /** The kernel needs what a BIOS leaves (text mode, INT 10h): SeaBIOS runs first and starts it from a boot ROM. */
     readonly afterBios: boolean,
   ) {}
 
   /** Reads kernel and initrd. @throws VmError naming option and file */
-  static async load(config: MachineConfig, parts: BoardParts): Promise<PcBoot> {
+  static async load(
+    config: MachineConfig,
+    parts: BoardParts,
+    machine: { readonly hasDisplay: boolean; readonly longMode: boolean },
+  ): Promise<PcBoot> {
     const k = config.kernel;
     if (!k) return new PcBoot(config, undefined, false);
     const image = { option: "-kernel", name: k.image, bytes: await parts.readFile("-kernel", k.image, KERNEL_LIMIT) };
     const kind = kernelKind(image);
-    const list = k.initrd === undefined ? [] : kind === "multiboot" ? parseModuleList(k.initrd) : [{ path: k.initrd, arguments: "" }];
+    const list =
+      k.initrd === undefined ? [] : kind === "multiboot" ? parseModuleList(k.initrd) : [{ path: k.initrd, arguments: "" }];
     const modules = [];
     for (const m of list)
       modules.push({
         image: { option: "-initrd", name: m.path, bytes: await parts.readFile("-initrd", m.path, KERNEL_LIMIT) },
         arguments: m.arguments,
       });
-    const long = config.arch === "x86_64" && config.cpu.model !== "486" && config.cpu.model !== "pentium3" && config.cpu.model !== "qemu32";
-    const plan = planKernel(image, { commandLine: k.append ?? "", modules, start: long ? "unpacked" : "protected32" });
+    // Someone looks at the screen, or a ROM image was given to run: the kernel starts as under a BIOS.
+    const afterBios = config.bios !== undefined || (machine.hasDisplay && (config.graphics || kind === "multiboot"));
+    const start = afterBios ? "real16" : machine.longMode && config.arch === "x86_64" ? "unpacked" : "protected32";
+    const plan = planKernel(image, { commandLine: k.append ?? "", modules, start });
     const split = splitRam(config.memoryBytes);
     plan.check(directE820(split.below4g, split.above4g));
-    return new PcBoot(config, plan, kind === "multiboot" && config.vga !== "none");
+    return new PcBoot(config, plan, afterBios);
+  }
+
+  private floppies(board: PcBoard): (FloppyGeometry | undefined)[] {
+    const types = Object.values(FLOPPY_TYPES);
+    return board.floppies.map((f) => types.find((t) => t.cmosType === f?.cmosType));
   }
 
   private acpiConfig(board: PcBoard): PcAcpiConfig {
@@ -65,39 +99,38 @@ export class PcBoot {
       ...PC_ACPI_DEFAULTS,
       apicIds: Array.from({ length: config.smp.cpus }, (_, i) => i),
       pciHole: { first: Math.max(below, 0x08000000), last: 0xfebfffff },
-      serialPorts: COM_PORTS.map((p, n) => (board.serials[n] ? { base: p.base, irq: p.irq } : undefined)),
+      serialPorts: Array.from(board.serials, (s) => (s ? { base: s.base, irq: s.irq } : undefined)),
+      floppies: this.floppies(board),
       i8042: board.i8042 !== undefined,
       hpet: config.hpet,
       pm: { ...PC_ACPI_DEFAULTS.pm, base: PM_BASE },
     };
   }
 
-  /** Once, when everything is wired. */
+  /** Once, when everything is wired. @throws VmError "option/invalid" */
   prepare(board: PcBoard): void {
     const { config } = this;
     const fw = new FwCfg(board.ctx);
-    this.fwCfg.current = fw;
+    this.fwCfg = fw;
     fw.mapPorts(board.io);
     board.addDevice(fw);
-    const split = board.host.split;
-    const u16 = (v: number) => new Uint8Array([v & 255, v >> 8]);
-    const u32 = (v: number) => new Uint8Array([v & 255, (v >>> 8) & 255, (v >>> 16) & 255, v >>> 24]);
-    const u64 = (v: number) => new Uint8Array([...u32(v % 2 ** 32), ...u32(Math.floor(v / 2 ** 32))]);
-    fw.addItem(FwCfgKey.ramSize, u64(config.memoryBytes));
-    fw.addItem(FwCfgKey.nbCpus, u16(config.smp.cpus));
-    fw.addItem(FwCfgKey.maxCpus, u16(config.smp.cpus));
-    fw.addItem(FwCfgKey.noGraphic, u16(config.graphics ? 0 : 1));
-    fw.addItem(FwCfgKey.bootMenu, u16(config.boot.menu ? 1 : 0));
-    fw.addItem(FwCfgKey.irq0Override, u32(1));
-    fw.addItem(FwCfgKey.numa, u64(0));
-    if (config.uuid) fw.addItem(FwCfgKey.uuid, parseUuid(config.uuid));
-    fw.addFile("etc/e820", encodeE820(ramE820(split.below4g, split.above4g)));
-    fw.addFile("etc/system-states", new Uint8Array([128, 0, 0, 129, 2, 0]));
-    if (config.boot.menu) fw.addFile("etc/boot-menu-wait", u16(config.boot.splashTimeMs ?? 3000));
-    if (config.boot.rebootTimeoutMs !== undefined) fw.addFile("etc/boot-fail-wait", u32(config.boot.rebootTimeoutMs));
-    if (config.acpi) {
-      addAcpiFiles(fw, buildPcAcpi(this.acpiConfig(board)), () => buildPcAcpi(this.acpiConfig(board)));
-    }
+    const { below4g, above4g } = board.host.split;
+    const ram = { belowBytes: below4g, aboveBytes: above4g };
+    const acpi = this.acpiConfig(board);
+    addMachineItems(fw, {
+      ram,
+      cpus: config.smp.cpus,
+      maxCpus: config.smp.cpus,
+      apicIdLimit: config.smp.cpus,
+      uuid: config.uuid ? parseUuid(config.uuid) : undefined,
+      noGraphic: !config.graphics,
+      s3: acpi.s3,
+      s4: acpi.s4,
+      s4SleepType: acpi.s4SleepType,
+      hpet: config.hpet ? { base: HPET_BASE } : undefined,
+      serialConsolePort: config.graphics ? undefined : board.serials[0]?.base,
+    });
+    if (config.acpi) addAcpiFiles(fw, buildPcAcpi(acpi), () => buildPcAcpi(this.acpiConfig(board)));
     addSmbiosFiles(fw, {
       ...pcSmbiosDefaults(config.name),
       uuid: config.uuid ? parseUuid(config.uuid) : undefined,
@@ -111,56 +144,79 @@ export class PcBoot {
         cpuidEdx: board.ram.u32[(board.processors.engine.envOf(0) + L.FEAT_1_EDX) >>> 2]!,
         speedMhz: 2000,
       },
-      ram: { belowBytes: split.below4g, aboveBytes: split.above4g },
+      ram,
     });
-    const order = config.boot.once ?? config.boot.order;
+    const devices = [...board.bootDevices];
+    if (this.plan && this.afterBios) {
+      installBootRom(fw, board.memory, this.plan, (error) => board.note(error.message));
+      devices.push({ path: BootPath.rom(BOOT_ROM_FILE), index: -1 });
+    }
+    addBootFiles(fw, devices, config.boot);
+    if (board.vga instanceof VgaIsa && board.files.vgaBios) fw.addFile("vgaroms/vgabios-isavga.bin", board.files.vgaBios);
+    this.writeCmos(board, config.boot.once ?? config.boot.order);
+  }
+
+  private writeCmos(board: PcBoard, bootLetters: string, only?: readonly number[]): void {
+    const { config } = this;
+    const { below4g, above4g } = board.host.split;
     for (const [register, value] of cmosContents({
-      ram: { belowBytes: split.below4g, aboveBytes: split.above4g },
+      ram: { belowBytes: below4g, aboveBytes: above4g },
       cpus: config.smp.cpus,
-      floppies: [],
-      disks: [],
-      bootLetters: order,
+      floppies: this.floppies(board),
+      disks: disks(board),
+      bootLetters,
       floppyBootCheck: config.fdBootCheck,
     }))
-      board.rtc.set(register, value);
-    void AcpiFile;
+      if (!only || only.includes(register)) board.rtc.set(register, value);
   }
 
   /** After each reset: a direct start puts the kernel into memory and the CPU at its entry. */
   afterReset(board: PcBoard): void {
+    // The board resets itself once before its first start.
+    if (++this.starts === 2 && this.config.boot.once !== undefined)
+      this.writeCmos(board, this.config.boot.order, [CmosReg.bootFlag1, CmosReg.bootFlag2]);
     if (!this.plan || this.afterBios) return;
-    this.direct(board);
-  }
-
-  private direct(board: PcBoard): void {
     configureChipset(board);
+    enableMtrrs(board);
     const split = board.host.split;
     const map = directE820(split.below4g, split.above4g);
     const rsdp = this.config.acpi ? placeAcpi(board.memory, buildPcAcpi(this.acpiConfig(board))) : undefined;
-    const state = this.plan!.place({ memory: board.memory, map, rsdpAddress: rsdp?.rsdpAddress });
+    const state = this.plan.place({ memory: board.memory, map, rsdpAddress: rsdp?.rsdpAddress });
     enter(board, state);
   }
+}
+
+const TRANSLATION = { none: 0, lba: 1, large: 2 } as const;
+
+/** The four IDE drives as the CMOS describes them. */
+function disks(board: PcBoard): (DiskGeometry | undefined)[] {
+  return [0, 1, 2, 3].map((n) => {
+    const drive = board.ide.channels[n >> 1]!.at((n & 1) as 0 | 1);
+    if (!(drive instanceof AtaDisk)) return undefined;
+    const { cylinders, heads, sectors, translation } = drive.geometry;
+    return { cylinders, heads, sectors, translation: TRANSLATION[translation] };
+  });
 }
 
 /** What firmware would have done: shadow RAM open, ACPI ports, BARs, interrupt lines. */
 function configureChipset(board: PcBoard): void {
   board.host.configWrite(0x59, 1, 0x30);
   for (let r = 0x5a; r <= 0x5f; r++) board.host.configWrite(r, 1, 0x33);
-  for (const [i, irq] of [10, 10, 11, 11].entries()) board.isa.configWrite(0x60 + i, 1, irq);
+  for (const [i, irq] of PIRQ_ROUTES.entries()) board.isa.configWrite(0x60 + i, 1, irq);
   board.io.write(0x4d0, 1, 0);
   board.io.write(0x4d1, 1, 0x0c);
   board.pm.configWrite(0x40, 4, PM_BASE | 1);
   board.pm.configWrite(0x80, 1, 1);
   board.ide.configWrite(0x40, 2, 0x8000);
   board.ide.configWrite(0x42, 2, 0x8000);
-  let io = PCI_IO_FIRST;
-  let mem = PCI_MEM_FIRST;
   const functions = board.pciFunctions().map((f) => f.device);
-  const bars = functions.flatMap((d) => d.barList().map((b) => ({ d, b })));
+  const bars = functions.flatMap((d) => d.barList().map((b) => ({ d, b }))).filter(({ b }) => b.kind !== "rom");
   // Largest first keeps everything aligned without gaps.
   bars.sort((x, y) => y.b.size - x.b.size);
+  const memoryBytes = bars.reduce((n, { b }) => (b.kind === "io" ? n : n + b.size), 0);
+  let io = PCI_IO_FIRST;
+  let mem = PCI_MEM_FIRST + memoryBytes <= PCI_MEM_END ? PCI_MEM_FIRST : 0xe0000000;
   for (const { d, b } of bars) {
-    if (b.kind === "rom") continue;
     const at = PciReg.bar0 + 4 * b.index;
     if (b.kind === "io") {
       io = Math.ceil(io / b.size) * b.size;
@@ -176,7 +232,29 @@ function configureChipset(board: PcBoard): void {
   for (const d of functions) {
     if (d.barList().length) d.configWrite(PciReg.command, 2, d.command | PciCommand.io | PciCommand.memory);
     const pin = d.config[PciReg.interruptPin]!;
-    if (pin) d.configWrite(PciReg.interruptLine, 1, [10, 10, 11, 11][((d.devfn >> 3) + pin - 2) & 3]!);
+    if (pin) d.configWrite(PciReg.interruptLine, 1, PIRQ_ROUTES[((d.devfn >> 3) + pin - 2) & 3]!);
+  }
+}
+
+/** Memory types: RAM write-back, the VGA window and everything from 3 GiB on uncached, ROMs write-protected. */
+function enableMtrrs(board: PcBoard): void {
+  const u32 = board.ram.u32;
+  const physMaskHigh = 2 ** (board.files.model.physBits - 32) - 1;
+  for (let cpu = 0; cpu < board.config.smp.cpus; cpu++) {
+    const env = board.processors.engine.envOf(cpu);
+    const put = (offset: number, low: number, high: number) => {
+      u32[(env + offset) >>> 2] = low;
+      u32[(env + offset + 4) >>> 2] = high;
+    };
+    // 64K (0), 16K (0x80000, 0xa0000), then eight of 4K from 0xc0000.
+    put(L.MTRR_FIXED, Mtrr.writeBack, Mtrr.writeBack);
+    put(L.MTRR_FIXED + 8, Mtrr.writeBack, Mtrr.writeBack);
+    put(L.MTRR_FIXED + 16, Mtrr.uncached, Mtrr.uncached);
+    for (let i = 3; i < 11; i++) put(L.MTRR_FIXED + 8 * i, Mtrr.writeProtected, Mtrr.writeProtected);
+    const base = board.host.split.below4g > 0xc0000000 ? 0xe0000000 : 0xc0000000;
+    put(L.MTRR_VAR, base, 0);
+    put(L.MTRR_VAR + 8, (base | Mtrr.valid) >>> 0, physMaskHigh);
+    put(L.MTRR_DEF_TYPE, Mtrr.default, 0);
   }
 }
 
@@ -226,9 +304,4 @@ function enter(board: PcBoard, s: BootState): void {
   e.select(0);
   (e.runtime.updateHflags as () => void)();
   e.runtime.flushTlbAll();
-}
-
-/** @throws VmError when RAM is too small for what was asked */
-export function checkRam(bytes: number): void {
-  if (bytes < 2 ** 20) throw new VmError("machine/invalid", "the pc machine needs at least 1 MiB of RAM");
 }

@@ -6,14 +6,15 @@
 import { ENGINE_BYTES } from "../accel/tcg/map.js";
 import { VmError } from "../base/errors.js";
 import type { Drive } from "../block/backend.js";
-import type { Chardev } from "../host/chardev.js";
-import { COM_PORTS, Uart16550 } from "../hw/char/uart16550.js";
+import type { BootDevice } from "../firmware/boot-order.js";
+import { Fdc } from "../hw/block/fdc.js";
+import type { FloppyDrive } from "../hw/block/floppy-drive.js";
+import type { Uart16550 } from "../hw/char/uart16550.js";
 import { TimerQueue, VirtualClock } from "../hw/core/clock.js";
 import type { Device, DeviceContext } from "../hw/core/device.js";
 import { IrqLine, OrIrq } from "../hw/core/irq.js";
-import { VgaPci } from "../hw/display/vga-pci.js";
-import { AtaDisk } from "../hw/ide/ata-disk.js";
-import { AtapiCdrom } from "../hw/ide/atapi-cdrom.js";
+import type { VgaIsa } from "../hw/display/vga-isa.js";
+import type { VgaPci } from "../hw/display/vga-pci.js";
 import { Piix3Ide } from "../hw/ide/piix3-ide.js";
 import { I8042 } from "../hw/input/i8042.js";
 import { qcode } from "../hw/input/qcodes.js";
@@ -32,22 +33,48 @@ import { Piix3Isa } from "../hw/pci/piix3.js";
 import { Hpet } from "../hw/timer/hpet.js";
 import { I8254 } from "../hw/timer/i8254.js";
 import { Mc146818 } from "../hw/timer/mc146818.js";
+import type { VirtioBalloon } from "../hw/virtio/balloon.js";
 import { AddressSpace } from "../memory/address-space.js";
 import { GuestRam, type RamBlock } from "../memory/ram.js";
-import { cpuModel } from "../target/x86/cpu-models.js";
+import { type CpuModel, cpuModel } from "../target/x86/cpu-models.js";
 import * as L from "../target/x86/layout.js";
 import type { Display } from "../ui/display.js";
-import type { Board, BoardParts, BoardRequest, BusNode, CreateBoard, ReportTopic, VcpuSummary } from "./board.js";
+import type {
+  Board,
+  BoardParts,
+  BoardRequest,
+  BusNode,
+  CreateBoard,
+  DisassembledInsn,
+  ReportTopic,
+  VcpuSummary,
+} from "./board.js";
 import type { MachineConfig } from "./config.js";
 import { PcBoot } from "./pc-boot.js";
 import { PcCpus } from "./pc-cpus.js";
-import { addUserDevices } from "./pc-devices.js";
+import { addDevices, displayNeeds } from "./pc-devices.js";
+import { disassembleAt } from "./pc-disassemble.js";
+import { deviceTree, report } from "./pc-inspection.js";
 import { RegisterView } from "./pc-registers.js";
 
 const MIB = 2 ** 20;
-const VRAM_BYTES = 16 * MIB;
 /** Room for firmware images and option ROMs. */
-const ROM_BYTES = 8 * MIB;
+const ROM_BYTES = 9 * MIB;
+
+/** The flash ends at 4 GiB; below it are the chipset's own addresses. */
+const BIOS_MAX = 8 * MIB;
+const MAX_CPUS = 16;
+const FLOPPY_DMA = 2;
+
+/** What has been read before the board is wired. */
+export interface PcFiles {
+  readonly runtime: WebAssembly.Module;
+  readonly bios: Uint8Array;
+  readonly vgaBios: Uint8Array | undefined;
+  readonly vramBytes: number;
+  readonly model: CpuModel;
+  readonly boot: PcBoot;
+}
 
 /** Everything wired; see board.ts for the contract. */
 export class PcBoard implements Board {
@@ -71,27 +98,38 @@ export class PcBoard implements Board {
   readonly pm: Piix4Pm;
   readonly host: I440fx;
   readonly isa: Piix3Isa;
-  readonly vga: VgaPci | undefined;
   readonly ramBlock: RamBlock;
-  readonly serials: (Uart16550 | undefined)[] = [];
+  /** COM1 to COM4, and where they are. */
+  readonly serials: ({ readonly uart: Uart16550; readonly base: number; readonly irq: number } | undefined)[] = [];
+  // What pc-devices.ts fills in as it makes devices.
+  vga: VgaPci | VgaIsa | undefined;
+  balloon: VirtioBalloon | undefined;
+  /** Drives A and B. */
+  readonly floppies: (FloppyDrive | undefined)[] = [];
+  /** Devices with a boot index. */
+  readonly bootDevices: BootDevice[] = [];
+  /** The COM port that the next serial port without `index=` gets. */
+  nextSerial = 0;
   private readonly all: Device[] = [];
   private readonly driveList: Drive[] = [];
   /** ISA interrupt wires with any number of drivers. */
   private readonly isaIrqs: OrIrq[];
   private readonly gsis: OrIrq[];
   private readonly boot: PcBoot;
-  private keyReleases: { fire: () => void; disarm: () => void }[] = [];
+  private readonly a20: IrqLine;
+  /** A request that has not been reported: the guest may go on for a few instructions and ask again. */
+  private requested: BoardRequest | undefined;
 
   constructor(
     readonly config: MachineConfig,
     private readonly parts: BoardParts,
-    files: { runtime: WebAssembly.Module; bios: Uint8Array; vgaBios: Uint8Array | undefined; boot: PcBoot },
+    readonly files: PcFiles,
   ) {
     const { host, trace } = parts;
     const shared = true;
     const ramBytes = config.memoryBytes;
     this.boot = files.boot;
-    this.ram = new GuestRam(ENGINE_BYTES, ramBytes + VRAM_BYTES + ROM_BYTES, shared);
+    this.ram = new GuestRam(ENGINE_BYTES, ramBytes + files.vramBytes + ROM_BYTES, shared);
     this.memory = new AddressSpace("memory", 2 ** 40, this.ram);
     this.io = new AddressSpace("I/O", 0x10000, this.ram);
     this.clock = new VirtualClock(host.clock);
@@ -120,7 +158,7 @@ export class PcBoard implements Board {
     this.host = new I440fx(ctx, { ram: this.ramBlock, ramSizeBytes: ramBytes, bios });
 
     // --- processors and interrupt controllers ---
-    const model = cpuModel(config.cpu.model, config.cpu.features, config.cpu.props.enforce === "on");
+    const model = files.model;
     for (const w of model.warnings) host.note(`warning: ${w}`);
     const accel = config.accel.find((a) => a.name === "tcg");
     this.processors = new PcCpus(ctx, this.memory, this.ram, {
@@ -197,6 +235,7 @@ export class PcBoard implements Board {
     this.dma = new I8237Pair(ctx);
     this.dma.map(this.io);
     const a20 = new IrqLine((open) => this.processors.setA20(open));
+    this.a20 = a20;
     a20.level = true;
     const reset = () => this.request({ kind: "reset", reason: "guest-reset" });
     const port92 = new Port92({ a20, onReset: reset });
@@ -236,48 +275,11 @@ export class PcBoard implements Board {
       port92,
     );
 
-    // --- display ---
-    if (config.vga === "std") {
-      this.vga = new VgaPci(ctx, {
-        vram: this.ram.allocate("vga.vram", VRAM_BYTES),
-        rom: files.vgaBios ? this.romBlock("vga.rom", files.vgaBios) : undefined,
-      });
-      this.pci.attach(this.vga, { devfn: pciDevfn(2, 0) });
-      this.all.push(this.vga);
-    }
-
-    // --- serial ports ---
-    for (const [n, s] of config.serials.entries()) {
-      if (s.chardev === undefined) continue;
-      const port = COM_PORTS[n];
-      if (!port) break;
-      this.addSerial(n, parts.chardev(s.chardev));
-    }
-
-    // --- drives ---
-    for (const d of config.drives) {
-      const drive = parts.drive(d.id);
-      this.driveList.push(drive);
-      if (d.if === "ide") this.addIdeDrive(d.index, drive, d.media);
-    }
-    addUserDevices(this, parts);
+    addDevices(this, parts);
+    // The controller is there also without drives.
+    this.all.push(new Fdc(ctx, { irq: this.irq(6), dma: this.dma.channel(FLOPPY_DMA), drives: this.floppies }));
     this.boot.prepare(this);
     this.reset();
-  }
-
-  addSerial(n: number, chardev: Chardev | undefined): void {
-    const port = COM_PORTS[n]!;
-    const uart = new Uart16550(this.ctx, this.irq(port.irq), chardev);
-    uart.map(this.io, port.base);
-    this.serials[n] = uart;
-    this.all.push(uart);
-  }
-
-  addIdeDrive(index: number, drive: Drive, media: "disk" | "cdrom"): void {
-    const channel = this.ide.channels[index >> 1]!;
-    const device = media === "cdrom" ? new AtapiCdrom(this.ctx, drive) : new AtaDisk(this.ctx, drive);
-    channel.attach(device, (index & 1) as 0 | 1);
-    this.all.push(device);
   }
 
   /** A further driver of an ISA interrupt. */
@@ -302,7 +304,12 @@ export class PcBoard implements Board {
     this.all.push(device);
   }
 
-  private romBlock(name: string, bytes: Uint8Array): RamBlock {
+  /** A line for the user. */
+  note(text: string): void {
+    this.parts.host.note(text);
+  }
+
+  romBlock(name: string, bytes: Uint8Array): RamBlock {
     let size = 4096;
     while (size < bytes.length) size *= 2;
     const block = this.ram.allocate(name, size);
@@ -313,7 +320,12 @@ export class PcBoard implements Board {
   /** A request of the guest: reported once it has left guest code. */
   request(request: BoardRequest): void {
     this.processors.requestBreak();
-    this.parts.host.scheduler.soon(() => this.onRequest(request));
+    if (this.requested && request.kind !== "exit") return;
+    this.requested = request;
+    this.parts.host.scheduler.soon(() => {
+      if (this.requested === request) this.requested = undefined;
+      this.onRequest(request);
+    });
   }
 
   // --- run control ---
@@ -334,9 +346,13 @@ export class PcBoard implements Board {
   }
 
   reset(): void {
+    if (this.parts.trace.on("cpu_reset"))
+      for (let i = 0; i < this.config.smp.cpus; i++)
+        this.parts.trace.log("cpu_reset", `CPU Reset (CPU ${i})\n${this.registers(i)}`);
     this.memory.batch(() => {
       for (const d of this.all) d.reset();
     });
+    this.a20.level = true;
     this.processors.setA20(true);
     this.processors.reset();
     this.boot.afterReset(this);
@@ -368,7 +384,6 @@ export class PcBoard implements Board {
       this.timers.remove(timer);
     });
     timer.arm(this.clock.nowNs() + holdMs * 1e6);
-    void this.keyReleases;
   }
 
   drives(): readonly Drive[] {
@@ -426,57 +441,14 @@ export class PcBoard implements Board {
     return true;
   }
 
-  report(topic: ReportTopic, cpu: number): string {
-    switch (topic) {
-      case "pic":
-        return `${this.pic.describe().join("\n")}\n`;
-      case "jit": {
-        const e = this.processors.engine;
-        const rows: [string, number | string][] = [
-          ["translated blocks", e.cache.blocks],
-          ["blocks ever", e.stats.blocks],
-          ["guest instructions translated", e.stats.translatedInsns],
-          ["block area bytes", e.cache.usedBytes],
-          ["full flushes", e.cache.flushes],
-          ["jump cache misses", e.stats.misses],
-          ["exceptions", e.stats.faults],
-          ["self-modifying stores", e.stats.smc],
-          ["regions compiled", e.tier1.stats.regions],
-          ["WebAssembly modules", e.tier1.stats.modules],
-          ["region WebAssembly bytes", e.tier1.stats.bytes],
-          ["region guest instructions", e.tier1.stats.insns],
-          ["region compile ms", Math.round(e.tier1.stats.compileMs)],
-          ["blocks not compilable", e.tier1.stats.failed],
-          ["region exit sites taken", e.stats.siteBlocks],
-        ];
-        return `${rows.map(([n, v]) => `${n.padEnd(32)}${v}`).join("\n")}\n`;
-      }
-      case "tlb":
-        return this.describeTlb(cpu);
-      case "mem":
-        return "";
-      case "irq":
-        return `${this.pic.describe().join("\n")}\n`;
-    }
+  disassemble(cpu: number, address: bigint, count: number, physical: boolean): readonly DisassembledInsn[] {
+    const read = (at: bigint, out: Uint8Array) =>
+      physical ? this.memory.readBytes(Number(at), out) : this.readVirtual(cpu, at, out);
+    return disassembleAt(read, address, count, this.view(cpu).u32(L.HFLAGS));
   }
 
-  private describeTlb(cpu: number): string {
-    const env = this.processors.engine.envOf(cpu);
-    const out: string[] = [];
-    const u32 = this.ram.u32;
-    for (let mmu = 0; mmu < L.TLB_MODES; mmu++)
-      for (let i = 0; i < 1024; i++) {
-        const e = (env + L.TLB + mmu * L.TLB_MMU_SIZE + i * L.TLB_ENTRY) >>> 2;
-        const tags = [u32[e]!, u32[e + 2]!, u32[e + 4]!];
-        const k = tags.findIndex((t) => !(t & L.TAG_INVALID));
-        if (k < 0) continue;
-        const lin = (BigInt(u32[e + 2 * k + 1]!) << 32n) | BigInt(tags[k]! & ~4095);
-        const rwx = tags.map((t, j) => (t & L.TAG_INVALID ? "-" : "rwx"[j])).join("");
-        out.push(
-          `${BigInt.asUintN(64, lin).toString(16).padStart(16, "0")}: ${((u32[e + 7]! & 0xfffffff) * 4096).toString(16).padStart(10, "0")} ${rwx} mmu${mmu}`,
-        );
-      }
-    return `${out.join("\n")}\n`;
+  report(topic: ReportTopic, cpu: number): string {
+    return report(this, topic, cpu);
   }
 
   addressSpaces(): readonly AddressSpace[] {
@@ -488,28 +460,7 @@ export class PcBoard implements Board {
   }
 
   deviceTree(): BusNode {
-    return {
-      name: "main-system-bus",
-      type: "System",
-      devices: [
-        {
-          type: "i440FX-pcihost",
-          props: [],
-          buses: [
-            {
-              name: "pci.0",
-              type: "PCI",
-              devices: this.pciFunctions().map(({ device }) => ({
-                type: device.type,
-                id: device.id,
-                props: [["addr", `${(device.devfn >> 3).toString(16).padStart(2, "0")}.${device.devfn & 7}`] as const],
-                buses: [],
-              })),
-            },
-          ],
-        },
-      ],
-    };
+    return deviceTree(this);
   }
 
   display(): Display | undefined {
@@ -519,15 +470,19 @@ export class PcBoard implements Board {
 
 /** Builds the pc machine. */
 export const createPc: CreateBoard = async (config, parts) => {
-  if (config.smp.cpus > 16) throw new VmError("machine/invalid", `-smp ${config.smp.cpus}: this version runs at most 16 vCPUs`);
-  const split = splitRam(config.memoryBytes);
-  if (split.below4g < MIB) throw new VmError("machine/invalid", `-m ${config.memoryBytes}: the pc machine needs at least 1 MiB`);
-  const runtimeBytes = await parts.host.readBuiltIn("dist/runtime/x86.wasm");
-  const runtime = new WebAssembly.Module(runtimeBytes);
+  if (config.smp.cpus > MAX_CPUS)
+    throw new VmError("machine/invalid", `-smp ${config.smp.cpus}: this version runs at most ${MAX_CPUS} vCPUs`);
+  if (splitRam(config.memoryBytes).below4g < MIB)
+    throw new VmError("machine/invalid", `-m ${config.memoryBytes}: the pc machine needs at least 1 MiB`);
+  const display = displayNeeds(config);
+  const model = cpuModel(config.cpu.model, config.cpu.features, config.cpu.props.enforce === "on");
+  const runtime = new WebAssembly.Module(await parts.host.readBuiltIn("dist/runtime/x86.wasm"));
   const bios = await parts.readFirmware("-bios", config.bios ?? "bios-256k.bin");
   if (bios.length === 0 || bios.length % 65536)
     throw new VmError("image/bad-format", `-bios ${config.bios}: size ${bios.length} is not a multiple of 64 KiB`);
-  const vgaBios = config.vga === "std" ? await parts.readFirmware("-vga", "vgabios-stdvga.bin") : undefined;
-  const boot = await PcBoot.load(config, parts);
-  return new PcBoard(config, parts, { runtime, bios, vgaBios, boot });
+  if (bios.length > BIOS_MAX)
+    throw new VmError("image/too-large", `-bios ${config.bios}: ${bios.length} bytes, the machine has room for ${BIOS_MAX}`);
+  const vgaBios = display.bios === undefined ? undefined : await parts.readFirmware("-vga", display.bios);
+  const boot = await PcBoot.load(config, parts, { hasDisplay: display.bios !== undefined, longMode: model.features.has("lm") });
+  return new PcBoard(config, parts, { runtime, bios, vgaBios, vramBytes: display.vramBytes, model, boot });
 };

@@ -21,6 +21,9 @@ const CATEGORIES: readonly (readonly [DeviceType["category"], string])[] = [
   ["watchdog", "Watchdog"],
 ];
 
+/** Buses that are called "x-bus" rather than by capitals. */
+const DASH_BUS: readonly DeviceType["bus"][] = ["virtio", "virtio-serial", "floppy"];
+
 function deviceHelp(types: readonly DeviceType[]): string {
   let out = "";
   for (const [category, title] of CATEGORIES) {
@@ -28,8 +31,7 @@ function deviceHelp(types: readonly DeviceType[]): string {
     if (rows.length === 0) continue;
     out += `${out === "" ? "" : "\n"}${title} devices:\n`;
     for (const t of rows) {
-      const bus =
-        t.bus === "sysbus" ? "System" : t.bus === "virtio-serial" || t.bus === "virtio" ? `${t.bus}-bus` : t.bus.toUpperCase();
+      const bus = t.bus === "sysbus" ? "System" : DASH_BUS.includes(t.bus) ? `${t.bus}-bus` : t.bus.toUpperCase();
       const alias = t.aliases.length > 0 ? `, alias "${t.aliases[0]}"` : "";
       out += `name "${t.name}", bus ${bus}${alias}, desc "${t.description}"\n`;
     }

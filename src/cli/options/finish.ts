@@ -35,7 +35,8 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     bios: draft.bios,
     firmwarePath: draft.firmwarePath,
     drives,
-    devices: [...virtioDrives(drives), ...draft.devices],
+    // In QEMU's order, which decides the PCI slots.
+    devices: [...draft.devices, ...virtioDrives(drives)],
     objects: draft.objects,
     chardevs: draft.chardevs,
     serials: draft.serials.map((s) => ({ chardev: s.chardev })),

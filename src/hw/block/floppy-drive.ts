@@ -5,7 +5,22 @@
 import type { Drive } from "../../block/backend.js";
 import { DriveRequests } from "../../block/requests.js";
 import type { DeviceState } from "../core/device.js";
+import type { DeviceType } from "../core/device-type.js";
 import { CMOS_DRIVE_TYPE, driveTypeFor, type FloppyDriveType, type FloppyFormat, formatOfSize } from "./floppy-media.js";
+
+export const FLOPPY_TYPE: DeviceType = {
+  name: "floppy",
+  aliases: [],
+  bus: "floppy",
+  category: "storage",
+  description: "virtual floppy drive",
+  properties: [
+    { name: "drive", type: "drive", default: undefined, description: "Node name or ID of a drive to use as a backend" },
+    { name: "unit", type: "uint32", default: undefined, description: "0 = drive A, 1 = drive B" },
+    { name: "drive-type", type: "str", default: "auto", description: "144, 288, 120 or auto (by the disk that is in)" },
+    { name: "bootindex", type: "uint32", default: undefined, description: "place in the firmware's boot order" },
+  ],
+};
 
 const SECTOR = 512;
 /** Steps of the outermost a head can go. */

@@ -29,6 +29,7 @@ export const IDE_CD: DeviceType = {
   description: "virtual IDE CD-ROM",
   properties: [
     { name: "drive", type: "drive", default: undefined, description: "Node name or ID of a drive to use as a backend" },
+    { name: "bootindex", type: "uint32", default: undefined, description: "place in the firmware's boot order" },
     { name: "unit", type: "uint32", default: undefined, description: "position on the bus: 0 master, 1 slave" },
     { name: "serial", type: "str", default: undefined, description: "serial number, at most 20 characters" },
     { name: "model", type: "str", default: undefined, description: "model name, at most 40 characters" },

@@ -1,0 +1,159 @@
+/** What the devices of one pc machine take as they are made: buses by name, drives, boot indices. */
+import { VmError, type VmErrorCode } from "../base/errors.js";
+import type { Drive } from "../block/backend.js";
+import { DriveState } from "../block/drive.js";
+import type { Chardev } from "../host/chardev.js";
+import type { BusKind, DeviceType } from "../hw/core/device-type.js";
+import { parsePciAddress } from "../hw/pci/bus.js";
+import type { PciDevice } from "../hw/pci/device.js";
+import type { VirtioSerial } from "../hw/virtio/console.js";
+import type { BoardParts } from "./board.js";
+import type { DeviceConfig } from "./config.js";
+import type { PropertyValue, PropertyValues } from "./device-properties.js";
+import type { PcBoard } from "./pc.js";
+
+/** Buses the board has itself; a virtio-serial device brings its own. */
+const BOARD_BUSES: readonly { readonly name: string; readonly kind: BusKind }[] = [
+  { name: "pci.0", kind: "pci" },
+  { name: "isa.0", kind: "isa" },
+  { name: "ide.0", kind: "ide" },
+  { name: "ide.1", kind: "ide" },
+  { name: "floppy-bus.0", kind: "floppy" },
+];
+
+/** Bus kinds as QEMU's messages call them. */
+const KIND_TEXT: { readonly [K in BusKind]?: string } = {
+  pci: "PCI",
+  isa: "ISA",
+  ide: "IDE",
+  floppy: "floppy-bus",
+  "virtio-serial": "virtio-serial-bus",
+};
+
+interface Bus {
+  readonly name: string;
+  readonly kind: BusKind;
+  readonly serial?: VirtioSerial;
+}
+
+/** First Ethernet address that a card without one gets; the next cards count on. */
+const FIRST_MAC = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
+
+/** State shared by all makers of one board. */
+export class DeviceSite {
+  private readonly buses: Bus[] = [...BOARD_BUSES];
+  private readonly drivesInUse = new Set<string>();
+  private readonly bootIndices = new Set<number>();
+  private nextMac = 0;
+
+  constructor(
+    readonly board: PcBoard,
+    readonly parts: BoardParts,
+  ) {}
+
+  /** The bus of a `-device`: the one it names, or its kind's first. @throws VmError */
+  bus(type: DeviceType, config: DeviceConfig): Bus {
+    const wanted = config.bus;
+    if (wanted === undefined) {
+      const first = this.buses.find((b) => b.kind === type.bus);
+      if (!first)
+        throw new VmError("device/no-bus", `No '${KIND_TEXT[type.bus] ?? type.bus}' bus found for device '${type.name}'`);
+      return first;
+    }
+    const found = this.buses.find((b) => b.name === wanted);
+    if (!found) throw new VmError("device/no-bus", `Bus '${wanted}' not found`);
+    if (found.kind !== type.bus)
+      throw new VmError("device/no-bus", `Device '${type.name}' can't go on ${KIND_TEXT[found.kind]} bus`);
+    return found;
+  }
+
+  addSerialBus(id: string | undefined, serial: VirtioSerial): void {
+    const n = this.buses.filter((b) => b.kind === "virtio-serial").length;
+    this.buses.push({ name: id === undefined ? `virtio-serial-bus.${n}` : `${id}.0`, kind: "virtio-serial", serial });
+  }
+
+  /** The drive of a `drive=` property, for one device only. @throws VmError */
+  drive(property: PropertyValue | undefined): Drive | undefined {
+    if (property === undefined) return undefined;
+    const id = String(property);
+    if (this.drivesInUse.has(id)) throw new VmError("device/invalid-property", `Drive '${id}' is already in use`);
+    this.drivesInUse.add(id);
+    const drive = this.parts.drive(id);
+    this.board.addDrive(drive);
+    return drive;
+  }
+
+  /** A drive that holds nothing, for a removable device without `drive=`. */
+  emptyDrive(id: string, media: "cdrom" | "floppy"): Drive {
+    const drive = new DriveState({ id, media });
+    this.board.addDrive(drive);
+    return drive;
+  }
+
+  chardev(property: PropertyValue | undefined): Chardev | undefined {
+    return property === undefined ? undefined : this.parts.chardev(String(property));
+  }
+
+  /** Remembers a `bootindex`. @throws VmError when another device has it */
+  bootIndex(property: PropertyValue | undefined, path: string): void {
+    if (property === undefined) return;
+    const index = Number(property);
+    if (this.bootIndices.has(index)) throw new VmError("device/invalid-property", `The bootindex ${index} has already been used`);
+    this.bootIndices.add(index);
+    this.board.bootDevices.push({ path, index });
+  }
+
+  /** Puts a function where `addr=` says, or into the first free slot. @returns its devfn */
+  attachPci(device: PciDevice, props: PropertyValues): number {
+    const devfn = props.addr === undefined ? undefined : parsePciAddress(String(props.addr));
+    this.board.attachPci(device, devfn, props.multifunction === true);
+    return device.devfn;
+  }
+
+  /** The Ethernet address of a card. */
+  mac(property: PropertyValue | undefined): Uint8Array {
+    if (property !== undefined)
+      return Uint8Array.from(
+        String(property)
+          .split(":")
+          .map((b) => Number.parseInt(b, 16)),
+      );
+    const mac = Uint8Array.from(FIRST_MAC);
+    mac[5] = (mac[5]! + this.nextMac++) & 255;
+    return mac;
+  }
+}
+
+/** A number that was given or has a default; undefined where there is none. */
+export function num(value: PropertyValue | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value);
+}
+
+/** @throws VmError when the number is not within the bounds */
+export function within(name: string, value: number, min: number, max: number): number {
+  if (!(value >= min && value <= max))
+    throw new VmError("device/invalid-property", `${name} must be between ${min} and ${max}, not ${value}`);
+  return value;
+}
+
+export function text(value: PropertyValue | undefined): string | undefined {
+  return value === undefined ? undefined : String(value);
+}
+
+/** @throws VmError when the text is longer */
+export function textOf(name: string, value: PropertyValue | undefined, max: number): string | undefined {
+  const t = text(value);
+  if (t !== undefined && (t.length > max || !/^[\x20-\x7e]*$/.test(t)))
+    throw new VmError("device/invalid-property", `${name}=${t}: at most ${max} printable characters`);
+  return t;
+}
+
+/** Puts the option as written before an error that does not name it yet. */
+export function withOrigin<T>(origin: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (!(cause instanceof VmError) || cause.message.startsWith(`${origin}:`)) throw cause;
+    throw new VmError(cause.code satisfies VmErrorCode, `${origin}: ${cause.message}`, { cause });
+  }
+}

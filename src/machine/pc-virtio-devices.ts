@@ -1,0 +1,170 @@
+/** `-device virtio-*`: makers of the virtio devices on PCI, and of ports on a virtio serial bus. */
+import { VmError } from "../base/errors.js";
+import { BootPath } from "../firmware/boot-order.js";
+import { VirtioBalloon, virtioBalloonType } from "../hw/virtio/balloon.js";
+import { VirtioBlk, virtioBlkType } from "../hw/virtio/blk.js";
+import { VirtioSerial, virtconsoleType, virtioSerialType, virtserialportType } from "../hw/virtio/console.js";
+import type { VirtioDevice } from "../hw/virtio/device.js";
+import { VirtioNet, virtioNetType } from "../hw/virtio/net.js";
+import { VirtioPci } from "../hw/virtio/pci.js";
+import { VirtioRng, virtioRngType } from "../hw/virtio/rng.js";
+import type { PropertyValues } from "./device-properties.js";
+import { type DeviceSite, num, textOf, within } from "./pc-device-site.js";
+import type { Maker, Order } from "./pc-devices.js";
+
+const common = (p: PropertyValues) => ({ indirectDesc: p.indirect_desc === true, eventIdx: p.event_idx === true });
+
+/** Puts a virtio device into a PCI slot. @returns the function's devfn */
+function attach(site: DeviceSite, { type, props, config }: Order, device: VirtioDevice): number {
+  const { board } = site;
+  const pci = new VirtioPci(board.ctx, type.name, device, {
+    id: config.id,
+    vectors: num(props.vectors),
+    sendMsi: (address, data) => board.processors.bus.deliverMsi(address, data),
+    disableLegacy: props["disable-legacy"] as "on" | "off" | "auto" | undefined,
+    disableModern: props["disable-modern"] === true,
+  });
+  return site.attachPci(pci, props);
+}
+
+/** A block size property: a power of two from 512 to 32 KiB. */
+function blockSize(name: string, value: number): number {
+  if (value < 512 || value > 32768 || 2 ** Math.round(Math.log2(value)) !== value)
+    throw new VmError("device/invalid-property", `${name}=${value}: a power of two from 512 to 32768`);
+  return value;
+}
+
+/** The entries of a queue: a power of two. */
+function queueSize(name: string, value: number): number {
+  if (value < 2 || value > 1024 || 2 ** Math.round(Math.log2(value)) !== value)
+    throw new VmError("device/invalid-property", `${name}=${value}: a power of two from 2 to 1024`);
+  return value;
+}
+
+const ONE_QUEUE = "the device has one request queue: num-queues=1";
+
+/** Who makes what. */
+export const VIRTIO_MAKERS: readonly Maker[] = [
+  {
+    type: virtioBlkType,
+    make(site, order) {
+      const p = order.props;
+      const drive = site.drive(p.drive);
+      if (!drive) throw new VmError("device/invalid-property", "drive property not set");
+      if (!drive.backend) throw new VmError("device/invalid-property", "Device needs media, but drive is empty");
+      if (num(p["num-queues"]) !== 1) throw new VmError("device/invalid-property", ONE_QUEUE);
+      const device = new VirtioBlk(site.board.ctx, {
+        drive,
+        serial: textOf("serial", p.serial, 20),
+        logicalBlockSize: blockSize("logical_block_size", num(p.logical_block_size)!),
+        physicalBlockSize: blockSize("physical_block_size", num(p.physical_block_size)!),
+        minIoSize: num(p.min_io_size),
+        optIoSize: num(p.opt_io_size),
+        discardGranularity: num(p.discard_granularity),
+        cyls: num(p.cyls),
+        heads: num(p.heads),
+        secs: num(p.secs),
+        queueSize: queueSize("queue-size", num(p["queue-size"])!),
+        configWce: p["config-wce"] === true,
+        ...(p["write-cache"] === "auto" ? {} : { writeCache: p["write-cache"] === "on" }),
+        discard: p.discard === true,
+        writeZeroes: p["write-zeroes"] === true,
+        ...common(p),
+      });
+      const devfn = attach(site, order, device);
+      site.bootIndex(p.bootindex, BootPath.virtioBlk(devfn >> 3, devfn & 7));
+    },
+  },
+  {
+    type: virtioNetType,
+    make(site, order) {
+      const p = order.props;
+      if (p.netdev !== undefined)
+        throw new VmError("device/invalid-property", `Property 'virtio-net-device.netdev' can't find value '${p.netdev}'`);
+      const device = new VirtioNet(site.board.ctx, {
+        mac: site.mac(p.mac),
+        hostMtu: num(p.host_mtu),
+        rxQueueSize: queueSize("rx_queue_size", num(p.rx_queue_size)!),
+        txQueueSize: queueSize("tx_queue_size", num(p.tx_queue_size)!),
+        csum: p.csum === true,
+        hostTso4: p.host_tso4 === true,
+        hostTso6: p.host_tso6 === true,
+        mrgRxbuf: p.mrg_rxbuf === true,
+        status: p.status === true,
+        ctrlVq: p.ctrl_vq === true,
+        ...common(p),
+      });
+      const devfn = attach(site, order, device);
+      site.bootIndex(p.bootindex, BootPath.network(devfn >> 3, devfn & 7));
+    },
+  },
+  {
+    type: virtioRngType,
+    make(site, order) {
+      const { props } = order;
+      if (props.rng !== undefined) checkRng(site, String(props.rng));
+      const device = new VirtioRng(site.board.ctx, {
+        fill: (bytes) => site.parts.host.randomBytes(bytes),
+        maxBytes: num(props["max-bytes"]),
+        periodMs: within("period", num(props.period)!, 1, 2 ** 32 - 1),
+        ...common(props),
+      });
+      attach(site, order, device);
+    },
+  },
+  {
+    type: virtioBalloonType,
+    make(site, order) {
+      const { props } = order;
+      const { board } = site;
+      if (board.balloon) throw new VmError("device/invalid-property", "Only one balloon device is supported");
+      const device = new VirtioBalloon(board.ctx, {
+        ramBytes: board.config.memoryBytes,
+        deflateOnOom: props["deflate-on-oom"] === true,
+        freePageReporting: props["free-page-reporting"] === true,
+        ...common(props),
+      });
+      device.setStatsInterval(num(props["guest-stats-polling-interval"])!);
+      attach(site, order, device);
+      board.balloon = device;
+    },
+  },
+  {
+    type: virtioSerialType,
+    make(site, order) {
+      const { props, config } = order;
+      const device = new VirtioSerial(site.board.ctx, {
+        maxPorts: num(props.max_ports),
+        emergencyWrite: props["emergency-write"] === true,
+        ...common(props),
+      });
+      attach(site, order, device);
+      site.addSerialBus(config.id, device);
+    },
+  },
+  { type: virtconsoleType, make: (site, order) => addPort(site, order, true) },
+  { type: virtserialportType, make: (site, order) => addPort(site, order, false) },
+];
+
+function addPort(site: DeviceSite, { type, props, config }: Order, console: boolean): void {
+  const bus = site.bus(type, config);
+  bus.serial!.addPort({
+    nr: num(props.nr),
+    id: config.id,
+    name: props.name === undefined ? undefined : String(props.name),
+    console,
+    chardev: site.chardev(props.chardev),
+  });
+}
+
+/** Sources of randomness that are the host's own. */
+const HOST_RANDOM = ["/dev/urandom", "/dev/random"];
+
+/** @throws VmError when the object is not there, or names a file that this version does not read */
+function checkRng(site: DeviceSite, id: string): void {
+  const object = site.board.config.objects.find((o) => o.id === id);
+  if (!object) throw new VmError("device/invalid-property", `Device '${id}' not found`);
+  const file = Object.hasOwn(object.props, "filename") ? object.props.filename! : HOST_RANDOM[0]!;
+  if (object.type === "rng-random" && !HOST_RANDOM.includes(file))
+    throw new VmError("option/unsupported", `${object.origin}: filename=${file} is not supported; use /dev/urandom`);
+}
