@@ -1,16 +1,17 @@
 #!/usr/bin/env node
 // Builds the page into dist/web: bundles web/, copies firmware, guests and the translator's wasm beside it.
 //   node tools/build-web.mjs [--out dist/web] [--minify]
-import { cp, mkdir, rm, stat } from "node:fs/promises";
+import { cp, mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
+import { buildRuntime } from "./build-runtime.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** What the machine reads at run time (`Host.readBuiltIn`), by its name there. */
-const BUILT_IN = ["firmware", "guests"];
+const BUILT_IN = ["firmware", "guests", "dist/runtime/x86.wasm"];
 
 /** Builds into a folder; what was there before is removed. */
 export async function buildWeb(out, { minify = false } = {}) {
@@ -30,10 +31,8 @@ export async function buildWeb(out, { minify = false } = {}) {
     logLevel: "warning",
   });
   await cp(path.join(root, "web/index.html"), path.join(out, "index.html"));
-  for (const name of BUILT_IN) {
-    const from = path.join(root, name);
-    if (await stat(from).catch(() => undefined)) await cp(from, path.join(out, name), { recursive: true });
-  }
+  buildRuntime("src/target/x86/runtime/index.ts", path.join(root, "dist/runtime/x86.wasm"), { ifNewer: true });
+  for (const name of BUILT_IN) await cp(path.join(root, name), path.join(out, name), { recursive: true });
 }
 
 if (process.argv[1] && fileURLToPath(import.meta.url) === path.resolve(process.argv[1])) {

@@ -6,7 +6,7 @@ const FRAME_MS = 50;
 const OPAQUE = 0xff000000;
 
 export class ScreenFeed {
-  private timer: ReturnType<typeof setInterval> | undefined;
+  private timer: number | undefined;
   private last = new Uint32Array();
   private lastWidth = 0;
 

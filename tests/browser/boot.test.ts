@@ -67,7 +67,7 @@ test("the embedded guest boots in a page", {
   const errors: string[] = [];
   page.on("pageerror", (e) => errors.push(String(e)));
   await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  assert.equal(await page.evaluate(() => crossOriginIsolated), true);
+  assert.equal(await page.evaluate("crossOriginIsolated"), true);
   await page.click("#start");
   await waitForText(page, PROMPT, BOOT_MS);
 
@@ -84,7 +84,16 @@ test("the embedded guest boots in a page", {
   await page.waitForSelector('#status[data-status="running"]', { timeout: ANSWER_MS });
 
   await page.click("#tab-screen");
-  await page.waitForFunction(() => (document.getElementById("screen") as HTMLCanvasElement).height > 0);
+  // The BIOS has left its messages there: something is lit.
+  await page.waitForFunction(
+    `(() => {
+      const canvas = document.getElementById("screen");
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return data.some((v, i) => i % 4 !== 3 && v > 0);
+    })()`,
+    undefined,
+    { timeout: ANSWER_MS },
+  );
   await page.click("#tab-console");
   await page.focus("#terminal textarea");
   await page.keyboard.type("poweroff -f\n");
