@@ -106,7 +106,11 @@ export class CpuState {
   }
 }
 
-const hex = (b: Uint8Array) => [...b].reverse().map((x) => x.toString(16).padStart(2, "0")).join("");
+const hex = (b: Uint8Array) =>
+  [...b]
+    .reverse()
+    .map((x) => x.toString(16).padStart(2, "0"))
+    .join("");
 const GPRS = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split(" ");
 
 export interface CompareMasks {
@@ -141,7 +145,8 @@ export function differences(want: CpuState, got: CpuState, m: CompareMasks = {})
   num("ftw", want.ftw, got.ftw);
   for (let n = 0; n < 8; n++) bytes(`st${n}`, want.st(n), got.st(n));
   for (let n = 0; n < 16; n++) bytes(`xmm${n}`, want.xmm(n), got.xmm(n));
-  for (let k = 0; k < MEMORY_BYTES; k += 16) bytes(`memory+${k - 256}`, want.memory.subarray(k, k + 16), got.memory.subarray(k, k + 16));
+  for (let k = 0; k < MEMORY_BYTES; k += 16)
+    bytes(`memory+${k - 256}`, want.memory.subarray(k, k + 16), got.memory.subarray(k, k + 16));
   for (let k = 0; k < 256; k += 16) bytes(`stack+${k - 128}`, want.stack.subarray(k, k + 16), got.stack.subarray(k, k + 16));
   return out;
 }
@@ -150,7 +155,9 @@ export function differences(want: CpuState, got: CpuState, m: CompareMasks = {})
 export function describe(s: CpuState): string {
   const parts: string[] = [];
   for (let n = 0; n < 16; n++) if (s.gpr(n)) parts.push(`${GPRS[n]}=${s.gpr(n).toString(16)}`);
-  parts.push(`flags=${s.flags.toString(16)} mxcsr=${s.mxcsr.toString(16)} fcw=${s.fcw.toString(16)} fsw=${s.fsw.toString(16)} ftw=${s.ftw.toString(16)}`);
+  parts.push(
+    `flags=${s.flags.toString(16)} mxcsr=${s.mxcsr.toString(16)} fcw=${s.fcw.toString(16)} fsw=${s.fsw.toString(16)} ftw=${s.ftw.toString(16)}`,
+  );
   for (let n = 0; n < 8; n++) if (s.st(n).some((x) => x)) parts.push(`st${n}=${hex(s.st(n))}`);
   for (let n = 0; n < 16; n++) if (s.xmm(n).some((x) => x)) parts.push(`xmm${n}=${hex(s.xmm(n))}`);
   parts.push(`[middle]=${hex(s.memory.subarray(256, 272))}`);

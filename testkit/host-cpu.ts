@@ -26,7 +26,9 @@ export function hostCpu(): ((states: readonly CpuState[]) => CpuState[]) | undef
     for (const [i, s] of states.entries()) input.set(s.bytes, i * RECORD);
     const done = spawnSync(binary, { input, maxBuffer: 1 << 30 });
     if (done.status !== 0 || done.stdout.length !== input.length)
-      throw new Error(`host-cpu: status ${done.status} signal ${done.signal}, ${done.stdout.length / RECORD} of ${states.length} results`);
+      throw new Error(
+        `host-cpu: status ${done.status} signal ${done.signal}, ${done.stdout.length / RECORD} of ${states.length} results`,
+      );
     return states.map((_, i) => new CpuState(new Uint8Array(done.stdout.subarray(i * RECORD, (i + 1) * RECORD))));
   };
 }

@@ -49,7 +49,9 @@ export function encode(row: Row, r: Random): number[] | undefined {
       plus = true;
     } else opcode.push(Number.parseInt(w, 16));
   }
-  const sized = row.operands.some((o) => /^[A-Z][vzy]$/.test(o) || o === "rAX") || /^(CBW|CWD|MOVSv|STOSv|LODSv|SCASv|CMPSv)$/.test(row.mnemonic);
+  const sized =
+    row.operands.some((o) => /^[A-Z][vzy]$/.test(o) || o === "rAX") ||
+    /^(CBW|CWD|MOVSv|STOSv|LODSv|SCASv|CMPSv)$/.test(row.mnemonic);
   const general = row.operands.some((o) => /^[EGRMZ][bwdvyq]$/.test(o) || o === "Zb") || sized;
   let rex = 0;
   let size = 2;
@@ -97,26 +99,81 @@ export function encode(row: Row, r: Random): number[] | undefined {
 }
 
 const INTEGERS = [
-  0n, 1n, 2n, 0x7fn, 0x80n, 0xffn, 0x7fffn, 0x8000n, 0xffffn, 0x10000n, 0x7fffffffn, 0x80000000n, 0xffffffffn, 0x100000000n,
-  0x7fffffffffffffffn, 0x8000000000000000n, 0xffffffffffffffffn, 0xfffffffffffffffen,
+  0n,
+  1n,
+  2n,
+  0x7fn,
+  0x80n,
+  0xffn,
+  0x7fffn,
+  0x8000n,
+  0xffffn,
+  0x10000n,
+  0x7fffffffn,
+  0x80000000n,
+  0xffffffffn,
+  0x100000000n,
+  0x7fffffffffffffffn,
+  0x8000000000000000n,
+  0xffffffffffffffffn,
+  0xfffffffffffffffen,
 ];
 const F64 = [
-  0n, 0x8000000000000000n, 0x3ff0000000000000n, 0xbff0000000000000n, 0x7ff0000000000000n, 0xfff0000000000000n, 0x7ff8000000000001n,
-  0xfff8000000000000n, 0x7ff0000000000001n, 0xfff4000000000000n, 1n, 0x800fffffffffffffn, 0x0010000000000000n, 0x7fefffffffffffffn,
-  0x4000000000000000n, 0x3fe0000000000000n, 0x41dfffffffc00000n, 0xc1e0000000000000n, 0x43e0000000000000n, 0x3ca0000000000000n,
-  0x380fffffffffffffn, 0x47efffffe0000000n, 0x36a0000000000000n, 0x4004000000000000n,
+  0n,
+  0x8000000000000000n,
+  0x3ff0000000000000n,
+  0xbff0000000000000n,
+  0x7ff0000000000000n,
+  0xfff0000000000000n,
+  0x7ff8000000000001n,
+  0xfff8000000000000n,
+  0x7ff0000000000001n,
+  0xfff4000000000000n,
+  1n,
+  0x800fffffffffffffn,
+  0x0010000000000000n,
+  0x7fefffffffffffffn,
+  0x4000000000000000n,
+  0x3fe0000000000000n,
+  0x41dfffffffc00000n,
+  0xc1e0000000000000n,
+  0x43e0000000000000n,
+  0x3ca0000000000000n,
+  0x380fffffffffffffn,
+  0x47efffffe0000000n,
+  0x36a0000000000000n,
+  0x4004000000000000n,
 ];
 const F32 = [
   0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00001, 0xffc00000, 0x7f800001, 0xffa00000, 1, 0x807fffff,
   0x00800000, 0x7f7fffff, 0x40000000, 0x3f000000, 0x4effffff, 0x4f000000, 0xcf000000, 0x33800000, 0x40200000,
 ];
 const F80: [number, bigint][] = [
-  [0, 0n], [0x8000, 0n], [0x3fff, 0x8000000000000000n], [0xbfff, 0x8000000000000000n], [0x7fff, 0x8000000000000000n],
-  [0xffff, 0x8000000000000000n], [0x7fff, 0xc000000000000001n], [0xffff, 0xc000000000000000n], [0x7fff, 0x8000000000000001n],
-  [0x7fff, 0x4000000000000000n], [0, 1n], [0, 0x8000000000000000n], [1, 0x8000000000000000n], [0x7ffe, 0xffffffffffffffffn],
-  [0x4000, 0xc90fdaa22168c235n], [0x3ffe, 0x8000000000000000n], [0x403e, 0x8000000000000000n], [0x401e, 0x8000000000000000n],
-  [0xc01d, 0xffffffff00000000n], [0x3c00, 0xffffffffffffffffn], [0x1234, 0x1234n], [0x4001, 0xa000000000000000n],
-  [0xffff, 0n], [0x7fff, 0x123n], [0x3ffd, 0xaaaaaaaaaaaaaaaan],
+  [0, 0n],
+  [0x8000, 0n],
+  [0x3fff, 0x8000000000000000n],
+  [0xbfff, 0x8000000000000000n],
+  [0x7fff, 0x8000000000000000n],
+  [0xffff, 0x8000000000000000n],
+  [0x7fff, 0xc000000000000001n],
+  [0xffff, 0xc000000000000000n],
+  [0x7fff, 0x8000000000000001n],
+  [0x7fff, 0x4000000000000000n],
+  [0, 1n],
+  [0, 0x8000000000000000n],
+  [1, 0x8000000000000000n],
+  [0x7ffe, 0xffffffffffffffffn],
+  [0x4000, 0xc90fdaa22168c235n],
+  [0x3ffe, 0x8000000000000000n],
+  [0x403e, 0x8000000000000000n],
+  [0x401e, 0x8000000000000000n],
+  [0xc01d, 0xffffffff00000000n],
+  [0x3c00, 0xffffffffffffffffn],
+  [0x1234, 0x1234n],
+  [0x4001, 0xa000000000000000n],
+  [0xffff, 0n],
+  [0x7fff, 0x123n],
+  [0x3ffd, 0xaaaaaaaaaaaaaaaan],
 ];
 
 function lane64(r: Random): bigint {
@@ -146,7 +203,7 @@ export function randomState(r: Random): CpuState {
   s.flags = 0x202 | (r.u32() & 0x8d5);
   s.mxcsr = 0x1f80 | (r.chance(2) ? 0x20 : 0) | (r.chance(3) ? r.u32() & 0x603f : 0);
   if (r.chance(8)) s.mxcsr |= r.pick([0x8000, 0x40, 0x8040]);
-  if (r.chance(8)) s.mxcsr = (s.mxcsr & ~0x3f) & ~(r.u32() & 0x1f80);
+  if (r.chance(8)) s.mxcsr = s.mxcsr & ~0x3f & ~(r.u32() & 0x1f80);
   s.fcw = 0x37f;
   if (r.chance(3)) s.fcw = 0x7f | (r.pick([0, 0x200, 0x300]) | (r.below(4) << 10));
   if (r.chance(8)) s.fcw &= ~(r.u32() & 0x3f);

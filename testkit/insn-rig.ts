@@ -14,7 +14,7 @@ import * as L from "../src/target/x86/layout.js";
 import { applyModel, x86Target } from "../src/target/x86/target.js";
 // @ts-expect-error: a script without declarations
 import { buildRuntime } from "../tools/build-runtime.mjs";
-import { CODE_AT, CpuState, DATA_AT, MEMORY_AT, MEMORY_BYTES, STACK_AT } from "./cpu-state.js";
+import { CODE_AT, type CpuState, DATA_AT, MEMORY_AT, MEMORY_BYTES, STACK_AT } from "./cpu-state.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const RAM_BYTES = 2 << 20;

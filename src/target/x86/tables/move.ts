@@ -131,7 +131,7 @@ for (let r = 0; r < 8; r++)
     t.setRegClean(RAX, size, b);
     t.setRegClean(n, size, a);
   });
-for (const k of ["0f 0d", "0f 18", "0f 19", "0f 1a", "0f 1b", "0f 1c", "0f 1d", "0f 1e", "0f 1f"]) op(k, "NOP Ev", () => {});
+for (const k of ["0f 0d m", "0f 18", "0f 19", "0f 1a", "0f 1b", "0f 1c", "0f 1d", "0f 1e", "0f 1f"]) op(k, "NOP Ev", () => {});
 
 // --- stack ---
 const pushReg = (t: Translator) => t.push(gpr(zreg(t)), t.i.opsize);
