@@ -2,6 +2,7 @@
 import { Terminal } from "@xterm/xterm";
 import "@xterm/xterm/css/xterm.css";
 import "./main.css";
+import { typeText } from "../src/ui/keymap.js";
 import { isModifier, keyName } from "./keys.js";
 import type { FromWorker, PageMachine, PageStatus, ToWorker } from "./protocol.js";
 
@@ -64,6 +65,7 @@ function start(): void {
     return;
   }
   terminal.reset();
+  element<HTMLDetailsElement>("settings").open = false;
   const machine: PageMachine = {
     memoryMiB: element<HTMLInputElement>("memory").valueAsNumber || 128,
     append: element<HTMLInputElement>("append").value,
@@ -104,7 +106,10 @@ canvas.onkeydown = (event) => {
     return;
   }
   lone = undefined;
-  send({ kind: "keys", names: [...modifiers, name] });
+  // On-screen keyboards give capitals without a shift key.
+  const [typed] = event.key.length === 1 ? typeText(event.key) : [];
+  const bareCapital = modifiers.size === 0 && typed?.[0] === "shift" && !event.getModifierState("CapsLock");
+  send({ kind: "keys", names: bareCapital ? typed : [...modifiers, name] });
 };
 canvas.onkeyup = (event) => {
   const name = keyName(event.code);

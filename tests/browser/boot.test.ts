@@ -8,7 +8,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { chromium, type Page } from "playwright-core";
 // @ts-expect-error: a plain script
 import { buildWeb } from "../../tools/build-web.mjs";
@@ -51,10 +51,10 @@ async function waitForText(page: Page, wanted: RegExp, timeoutMs: number): Promi
   return text();
 }
 
-test("the embedded guest boots in a page", {
-  skip: existsSync(BROWSER) ? false : `no ${BROWSER}`,
-  timeout: 300_000,
-}, async (t) => {
+const LIMITS = { skip: existsSync(BROWSER) ? false : `no ${BROWSER}`, timeout: 300_000 };
+
+/** The built page in a browser; everything is taken down with the test. */
+async function openPage(t: TestContext): Promise<{ page: Page; errors: string[] }> {
   const folder = await mkdtemp(path.join(tmpdir(), "tandem-web-"));
   t.after(() => rm(folder, { recursive: true, force: true }));
   await buildWeb(folder);
@@ -62,11 +62,18 @@ test("the embedded guest boots in a page", {
   t.after(() => server.close());
   const browser = await chromium.launch({ executablePath: BROWSER, headless: true, args: ARGS });
   t.after(() => browser.close());
-
   const page = await browser.newPage();
   const errors: string[] = [];
   page.on("pageerror", (e) => errors.push(String(e)));
   await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  return { page, errors };
+}
+
+test("the embedded guest boots in a page", {
+  skip: existsSync(BROWSER) ? false : `no ${BROWSER}`,
+  timeout: 300_000,
+}, async (t) => {
+  const { page, errors } = await openPage(t);
   assert.equal(await page.evaluate("crossOriginIsolated"), true);
   await page.click("#start");
   await waitForText(page, PROMPT, BOOT_MS);
@@ -97,6 +104,22 @@ test("the embedded guest boots in a page", {
   await page.click("#tab-console");
   await page.focus("#terminal textarea");
   await page.keyboard.type("poweroff -f\n");
+  await page.waitForSelector('#status[data-status="stopped"]', { timeout: ANSWER_MS });
+  assert.deepEqual(errors, []);
+});
+
+test("a disk image the user chose boots through the BIOS", LIMITS, async (t) => {
+  const { page, errors } = await openPage(t);
+  const image = Buffer.alloc(2 ** 20);
+  // mov dx, 3f8h; mov si, 7c0eh; lodsb; out dx, al; test al, al; jnz lodsb; hlt: the text behind it goes to COM1.
+  image.set([0xba, 0xf8, 0x03, 0xbe, 0x0e, 0x7c, 0xac, 0xee, 0x84, 0xc0, 0x75, 0xfa, 0xf4, 0x90]);
+  image.write("from the disk\n\0", 14);
+  image.set([0x55, 0xaa], 510);
+  await page.click("summary");
+  await page.setInputFiles("#disk", { name: "disk.img", mimeType: "application/octet-stream", buffer: image });
+  await page.click("#start");
+  await waitForText(page, /from the disk/, ANSWER_MS);
+  await page.click("#quit");
   await page.waitForSelector('#status[data-status="stopped"]', { timeout: ANSWER_MS });
   assert.deepEqual(errors, []);
 });
