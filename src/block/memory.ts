@@ -5,7 +5,7 @@ import type { BlockBackend } from "./backend.js";
 /** How a test makes a disk misbehave. */
 export interface MemoryFaults {
   /** Called before each request; throwing fails it. May await, to hold a request back. */
-  before?: (kind: "read" | "write" | "flush", offsetBytes: number, sizeBytes: number) => void | Promise<void>;
+  before?: ((kind: "read" | "write" | "flush", offsetBytes: number, sizeBytes: number) => void | Promise<void>) | undefined;
 }
 
 /** A RAM-backed image of a fixed size. Owns `bytes`. */

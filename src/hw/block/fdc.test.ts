@@ -14,7 +14,7 @@ const SIZE_144 = 1474560;
 
 /** A DMA channel of one buffer, which ends after as many bytes as the guest has programmed. */
 class TestDma implements DmaChannel {
-  memory = new Uint8Array(0);
+  memory: Uint8Array = new Uint8Array(0);
   pos = 0;
   masked = false;
   requested = false;

@@ -53,7 +53,8 @@ function machine() {
   uart.map(ctx.io, 0x3f8);
   devices.push(uart);
   for (const d of devices) {
-    if ("map" in d && d !== uart && d !== pm)
+    // The PM function and the serial port have no fixed place.
+    if (d !== uart && (d as Device) !== pm && "map" in d)
       (d as unknown as { map(s: unknown): void }).map(d === ioapic || d === hpet ? ctx.memory : ctx.io);
     d.reset();
   }
