@@ -2,7 +2,7 @@
  * What the opcode tables' emit functions work with: operands as IR slots, memory operands with their segment rules, lazy
  * flags, block ends. One Translator a machine; it is reused for every block.
  */
-import { IrBuilder, NONE, Op } from "../../accel/tcg/ir/builder.js";
+import { type IrBuilder, NONE, Op } from "../../accel/tcg/ir/builder.js";
 import { opCode } from "../../accel/tcg/ir/ops.js";
 import { DS, ES, FS, GS, Insn, RSP, SS } from "./insn.js";
 import * as L from "./layout.js";
@@ -253,7 +253,10 @@ export class Translator {
       return { slot: offSlot, disp, hi: this.mmu | stack, offSlot, offDisp: disp, segment, check: false };
     }
     const flat = (this.hflags & L.HF_SEGCHK) === 0;
-    const check = !flat || segment === FS || segment === GS || segment === 1;
+    // Real mode with a 32-bit address: no limit check, as under QEMU's TCG. Firmware made for it (SeaVGABIOS called by
+    // U-Boot) reaches device memory that way without having raised the limits; a processor would fault.
+    const unreal = this.i.adsize === 2 && (this.hflags & (L.HF_PE | L.HF_CS32)) === 0 && segment !== SS;
+    const check = !unreal && (!flat || segment === FS || segment === GS || segment === 1);
     const needBase = segment >= FS || segment === 1 || (this.hflags & L.HF_ADDSEG) !== 0;
     const lin = needBase ? this.t("add", offSlot, L.SEG_BASE + segment * 8) : offSlot;
     return { slot: lin, disp, hi: this.mmu | 0x100, offSlot, offDisp: disp, segment, check };
@@ -488,7 +491,8 @@ export class Translator {
         const s = size < 2 ? this.zext(S, size) : S;
         return not ? this.t(`setleu${n}`, s, d) : this.t(`setltu${n}`, d, s);
       }
-      if (kind === L.CC_INC || kind === L.CC_DEC || kind === L.CC_SHL || kind === L.CC_SHR) return flip(this.t("andi", S, NONE, 1));
+      if (kind === L.CC_INC || kind === L.CC_DEC || kind === L.CC_SHL || kind === L.CC_SHR)
+        return flip(this.t("andi", S, NONE, 1));
       if (kind === L.CC_MUL) return this.t(not ? "seteqi" : "setnei", S);
     }
     if (kind === L.CC_INC || kind === L.CC_DEC) {
