@@ -64,7 +64,7 @@ export class PcCpus {
 
   constructor(
     private readonly ctx: DeviceContext,
-    private readonly memory: AddressSpace,
+    memory: AddressSpace,
     private readonly ram: GuestRam,
     private readonly o: PcCpusOptions,
   ) {

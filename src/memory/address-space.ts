@@ -286,7 +286,7 @@ export class AddressSpace {
    */
   hostOffset(addr: number, length: number): number {
     const r = this.find(addr);
-    if (!r || r.mapping.region.kind !== "ram" || addr + length > r.end) return -1;
+    if (r?.mapping.region.kind !== "ram" || addr + length > r.end) return -1;
     return r.mapping.region.block.hostOffset + r.mapping.region.offset + (addr - r.mapping.base);
   }
 }

@@ -53,7 +53,12 @@ const ARITH: Record<string, number> = { add: 0, sub: 1, mul: 2, div: 3, sqrt: 6 
 
 /** Whether the upper half of the operation's immediate is the table index of its exact helper. */
 export function namesHelper(name: string): boolean {
-  return name === "fhelper" || name === "fvhelper" || name === "vcallp" || /^v(f(min|max|cmp|sqrt|round)|cvt(i32f32|f32i32|f32f64))/.test(name);
+  return (
+    name === "fhelper" ||
+    name === "fvhelper" ||
+    name === "vcallp" ||
+    /^v(f(min|max|cmp|sqrt|round)|cvt(i32f32|f32i32|f32f64))/.test(name)
+  );
 }
 
 /** Leaves the operation's result on the stack. */

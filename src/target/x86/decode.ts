@@ -1,6 +1,7 @@
 /** The x86 instruction decoder: prefixes, opcode maps, ModRM, SIB, displacement, immediates (Intel SDM vol 2 ch. 2). */
-import { HF_CS32, HF_CS64 } from "./layout.js";
+
 import { D64, F64, type Insn } from "./insn.js";
+import { HF_CS32, HF_CS64 } from "./layout.js";
 import { hasModrm, lookup } from "./opcodes.js";
 
 /** Gives code bytes by offset from the block's start. */

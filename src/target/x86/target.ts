@@ -1,6 +1,7 @@
 /** The x86 guest CPU as the translator's engine takes it. */
-import type { IrBuilder } from "../../accel/tcg/ir/builder.js";
+
 import type { TcgTarget } from "../../accel/tcg/engine.js";
+import type { IrBuilder } from "../../accel/tcg/ir/builder.js";
 import type { CpuModel } from "./cpu-models.js";
 import { X86_ENV } from "./env-layout.js";
 import { X86FrontEnd } from "./frontend.js";
@@ -13,7 +14,8 @@ export function x86Target(model: CpuModel): TcgTarget {
     scratch: L.SCRATCH,
     cpuIndex: L.CPU_INDEX,
     excVector: L.EXC_VECTOR,
-    frontEnd: (helperIndex: (name: string) => number, builder: IrBuilder) => new X86FrontEnd(helperIndex, model.features, builder),
+    frontEnd: (helperIndex: (name: string) => number, builder: IrBuilder) =>
+      new X86FrontEnd(helperIndex, model.features, builder),
     fpHelpers: (h) => ({
       segchk: h("h_segchk"),
       arith32: h("h_fp_arith32"),

@@ -1,8 +1,8 @@
 /** Growing a region from a hot block: which blocks belong to it, and their IR. */
 import type { Block } from "../code-cache.js";
+import type { IrBuilder } from "../ir/builder.js";
 import { Op } from "../ir/builder.js";
 import type { CodeSource, FrontEnd } from "../target.js";
-import type { IrBuilder } from "../ir/builder.js";
 
 /** Where control goes at a node's end. */
 export type Terminator =
@@ -139,7 +139,8 @@ function terminatorOf(words: Int32Array, length: number): { terminator: Terminat
   const last = length - 1;
   const opOf = (i: number) => words[i * 4]! & 0xffff;
   const edge = (i: number): Edge => ({ node: -1, pcLo: words[i * 4 + 2]!, pcHi: words[i * 4 + 3]! });
-  if (opOf(last) === Op.jind) return { terminator: { kind: "indirect", slot: words[last * 4 + 1]! & 0xffff, targets: [] }, records: last, edges: [] };
+  if (opOf(last) === Op.jind)
+    return { terminator: { kind: "indirect", slot: words[last * 4 + 1]! & 0xffff, targets: [] }, records: last, edges: [] };
   if (opOf(last) !== Op.jmp) throw new Error("block without a terminator");
   const other = edge(last);
   if (last > 0 && opOf(last - 1) === Op.jnz) {

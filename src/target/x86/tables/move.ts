@@ -254,7 +254,7 @@ function loadSegment(t: Translator, s: number, sel: number, before?: () => void)
 }
 for (const [s, push, pop] of [[0, "06", "07"], [1, "0e", ""], [2, "16", "17"], [3, "1e", "1f"], [4, "0f a0", "0f a1"], [5, "0f a8", "0f a9"]] as const) {
   const flags = s < 4 ? NO64 : D64;
-  const name = "ECSDFG"[s] + "S";
+  const name = `${"ECSDFG"[s]}S`;
   op(
     push,
     `PUSH ${name}`,
