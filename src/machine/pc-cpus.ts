@@ -64,7 +64,7 @@ export class PcCpus {
 
   constructor(
     private readonly ctx: DeviceContext,
-    memory: AddressSpace,
+    private readonly memory: AddressSpace,
     private readonly ram: GuestRam,
     private readonly o: PcCpusOptions,
   ) {

@@ -1,5 +1,4 @@
 /** The x86 instruction decoder: prefixes, opcode maps, ModRM, SIB, displacement, immediates (Intel SDM vol 2 ch. 2). */
-
 import { D64, F64, type Insn } from "./insn.js";
 import { HF_CS32, HF_CS64 } from "./layout.js";
 import { hasModrm, lookup } from "./opcodes.js";

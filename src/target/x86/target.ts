@@ -1,5 +1,4 @@
 /** The x86 guest CPU as the translator's engine takes it. */
-
 import type { TcgTarget } from "../../accel/tcg/engine.js";
 import type { IrBuilder } from "../../accel/tcg/ir/builder.js";
 import type { CpuModel } from "./cpu-models.js";

@@ -1,7 +1,7 @@
 /** Tier 1: hot regions compiled to WebAssembly, their functions in the shared table, and how they die. */
 import type { Block, CodeUser } from "../code-cache.js";
 import type { TcgEngine } from "../engine.js";
-import { type FpHelperIndexes } from "../fp.js";
+import type { FpHelperIndexes } from "../fp.js";
 import { OPS } from "../ir/ops.js";
 import type { EnvLayout } from "../target.js";
 import { HELPER_TYPE, Jc, REGION_TYPE, Site } from "../tier0.js";
