@@ -66,6 +66,8 @@ export interface RigOptions {
   readonly threshold?: number;
   readonly cpus?: number;
   readonly model?: string;
+  /** Regions are compiled on other threads and come when they come. */
+  readonly background?: boolean;
   /** In 32-bit mode: whether paging is on. It always is in 64-bit mode. */
   readonly paging?: boolean;
 }
@@ -118,7 +120,11 @@ export class ProgramRig {
       random() {},
       notify() {},
     };
-    const options = { tier1: o.tier === 1, synchronous: true, ...(o.threshold === undefined ? {} : { threshold: o.threshold }) };
+    const options = {
+      tier1: o.tier === 1,
+      synchronous: !o.background,
+      ...(o.threshold === undefined ? {} : { threshold: o.threshold }),
+    };
     this.engine = new TcgEngine(this.ram, x86Target(model), runtime, cpus, bus, this.trace, true, options);
     for (let i = 0; i < cpus; i++) applyModel(this.ram.u32, this.engine.envOf(i), model);
     for (let p = 0; p < RAM_BYTES / 4096; p++)

@@ -93,7 +93,8 @@ class Reader {
   }
 }
 
-const hex = (v: bigint) => (v < 0n ? `-0x${(-v).toString(16)}` : v > 9n ? `0x${v.toString(16)}` : v.toString());
+/** Up to 9 in decimal, more in hexadecimal. */
+const hex = (v: bigint): string => (v < 0n ? `-${hex(-v)}` : v > 9n ? `0x${v.toString(16)}` : v.toString());
 
 /**
  * Decodes a code entry as FunctionWriter.finish makes it: size, locals, body.
