@@ -290,6 +290,12 @@ function standardDevices(config: MachineConfig): DeviceConfig[] {
 }
 
 function orders(config: MachineConfig): (Order & { readonly maker: Maker })[] {
+  for (const g of config.globals) {
+    const type = findDeviceType(PC_DEVICE_TYPES, g.driver);
+    if (!type) throw new VmError("device/unknown", `${g.origin}: '${g.driver}' is not a valid device model name`);
+    // Checks the property, whether or not there is such a device.
+    readProperties(type, { props: {}, origin: g.origin }, [g]);
+  }
   return [...standardDevices(config), ...config.devices].map((device) => {
     const type = findDeviceType(PC_DEVICE_TYPES, device.driver);
     const maker = MAKERS.find((m) => m.type === type);

@@ -52,12 +52,14 @@ import type {
 import type { MachineConfig } from "./config.js";
 import { PcBoot } from "./pc-boot.js";
 import { PcCpus } from "./pc-cpus.js";
+import { withOrigin } from "./pc-device-site.js";
 import { addDevices, displayNeeds } from "./pc-devices.js";
 import { disassembleAt } from "./pc-disassemble.js";
 import { deviceTree, report } from "./pc-inspection.js";
 import { RegisterView } from "./pc-registers.js";
 
 const MIB = 2 ** 20;
+const GIB = 2 ** 30;
 /** Room for firmware images and option ROMs. */
 const ROM_BYTES = 9 * MIB;
 
@@ -129,7 +131,10 @@ export class PcBoard implements Board {
     const shared = true;
     const ramBytes = config.memoryBytes;
     this.boot = files.boot;
-    this.ram = new GuestRam(ENGINE_BYTES, ramBytes + files.vramBytes + ROM_BYTES, shared);
+    this.ram = withOrigin(
+      `-m ${sizeText(ramBytes)}`,
+      () => new GuestRam(ENGINE_BYTES, ramBytes + files.vramBytes + ROM_BYTES, shared),
+    );
     this.memory = new AddressSpace("memory", 2 ** 40, this.ram);
     this.io = new AddressSpace("I/O", 0x10000, this.ram);
     this.clock = new VirtualClock(host.clock);
@@ -468,12 +473,23 @@ export class PcBoard implements Board {
   }
 }
 
+/** A size as `-m` takes it. */
+function sizeText(bytes: number): string {
+  for (const [unit, suffix] of [
+    [GIB, "G"],
+    [MIB, "M"],
+    [1024, "K"],
+  ] as const)
+    if (bytes >= unit && bytes % unit === 0) return `${bytes / unit}${suffix}`;
+  return `${bytes}B`;
+}
+
 /** Builds the pc machine. */
 export const createPc: CreateBoard = async (config, parts) => {
   if (config.smp.cpus > MAX_CPUS)
     throw new VmError("machine/invalid", `-smp ${config.smp.cpus}: this version runs at most ${MAX_CPUS} vCPUs`);
   if (splitRam(config.memoryBytes).below4g < MIB)
-    throw new VmError("machine/invalid", `-m ${config.memoryBytes}: the pc machine needs at least 1 MiB`);
+    throw new VmError("machine/invalid", `-m ${sizeText(config.memoryBytes)}: the pc machine needs at least 1 MiB`);
   const display = displayNeeds(config);
   const model = cpuModel(config.cpu.model, config.cpu.features, config.cpu.props.enforce === "on");
   const runtime = new WebAssembly.Module(await parts.host.readBuiltIn("dist/runtime/x86.wasm"));

@@ -2,6 +2,8 @@
 import { VmError } from "../base/errors.js";
 
 const WASM_PAGE = 65536;
+/** 4 GiB: what 32-bit addresses reach. */
+const WASM_PAGES_MAX = 65536;
 const PAGE = 4096;
 
 /** A piece of the memory: RAM, ROM or video RAM. */
@@ -37,8 +39,14 @@ export class GuestRam {
     shared = true,
   ) {
     const pages = Math.ceil((engineBytes + guestBytes + PAGE) / WASM_PAGE);
-    if (pages > 65536)
-      throw new VmError("memory/too-large", `guest memory of ${guestBytes} bytes does not fit one 4 GiB WebAssembly memory`);
+    if (pages > WASM_PAGES_MAX) {
+      const mib = (bytes: number) => Math.ceil(bytes / 2 ** 20);
+      const most = WASM_PAGES_MAX * WASM_PAGE - engineBytes - PAGE;
+      throw new VmError(
+        "memory/too-large",
+        `guest memory with firmware and video memory is ${mib(guestBytes)} MiB, one WebAssembly memory has room for ${mib(most)}`,
+      );
+    }
     try {
       this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
     } catch (cause) {
