@@ -10,6 +10,10 @@ import { CHARDEV_BACKENDS, MACHINE_TYPES, TRACE_ITEMS, VGA_TYPES } from "../src/
 import { commonProperties } from "../src/machine/device-properties.js";
 import { DEVICE_TYPES } from "../src/machine/device-types.js";
 import { COMMANDS, INFO_COMMANDS } from "../src/monitor/hmp/session.js";
+import { CPU_MODELS, knownFeatures } from "../src/target/x86/cpu-models.js";
+import { CPL0, LOCK, NO64, ONLY64, type Row } from "../src/target/x86/insn.js";
+import { rows as X86_ROWS } from "../src/target/x86/opcodes.js";
+import "../src/target/x86/tables/index.js";
 
 const FOLDER = fileURLToPath(new URL("../docs/coverage/", import.meta.url));
 const NOTE = "<!-- Made by `npm run coverage-pages` from the code's tables; do not edit. -->\n\n";
@@ -68,11 +72,60 @@ function monitor(): string {
   )}`;
 }
 
+/** Opcode maps by the escape bytes of a row's key. */
+function opcodeMap(r: Row): string {
+  const key = r.key.replace(/^(np|66|f3|f2) /, "");
+  if (/^0f 38 [0-9a-f]{2}/.test(key)) return "0F 38";
+  if (/^0f 3a [0-9a-f]{2}/.test(key)) return "0F 3A";
+  if (/^0f [0-9a-f]{2}/.test(key)) return "0F";
+  return /^d[89a-f]/.test(key) ? "x87 (D8 to DF)" : "one byte";
+}
+
+function x86(): string {
+  const emulated = X86_ROWS.filter((r) => r.emit).length;
+  let out =
+    "# x86 instructions\n\nThe rows of the opcode tables in `src/target/x86/tables/`: opcode as `prefix map byte /reg`, where ";
+  out +=
+    "`np` means no mandatory prefix, `m` and `r` the memory and register forms, `=xx` one whole ModRM byte; operands in the ";
+  out +=
+    "letters of the Intel SDM, volume 2, appendix A. What is not listed raises #UD, and so does a row that is not emulated or ";
+  out += "whose CPUID feature the CPU model lacks.\n\n";
+  out += `${X86_ROWS.length} rows, ${emulated} emulated.\n`;
+  const maps = ["one byte", "0F", "0F 38", "0F 3A", "x87 (D8 to DF)"];
+  for (const map of maps) {
+    const list = X86_ROWS.filter((r) => opcodeMap(r) === map);
+    const mode = (r: Row) =>
+      [
+        r.flags & NO64 ? "not in 64-bit mode" : "",
+        r.flags & ONLY64 ? "64-bit mode only" : "",
+        r.flags & LOCK ? "LOCK" : "",
+        r.flags & CPL0 ? "CPL 0" : "",
+      ]
+        .filter(Boolean)
+        .join(", ");
+    out += `\n## Map ${map}\n\n${table(
+      ["opcode", "instruction", "notes", "emulated"],
+      list.map((r) => [code(r.key), code(r.text), mode(r), r.emit ? "yes" : "no"]),
+    )}`;
+  }
+  const features = knownFeatures();
+  out += `\n## CPUID features\n\n${table(
+    ["feature", "CPUID word", "bit", "emulated"],
+    features.map((f) => [code(f.name), f.word, String(f.bit), f.supported ? "yes" : "no"]),
+  )}`;
+  out += `\n## CPU models\n\n${table(
+    ["model", "long mode", "description"],
+    Object.entries(CPU_MODELS).map(([name, m]) => [code(name), m.longMode ? "yes" : "no", cell(m.description)]),
+  )}`;
+  return out;
+}
+
 /** The pages by file name. */
 export const PAGES: { readonly [file: string]: () => string } = {
   "options.md": options,
   "devices.md": devices,
   "monitor.md": monitor,
+  "x86.md": x86,
 };
 
 /** @returns the pages whose file differs from what the tables say */

@@ -262,3 +262,16 @@ function fourBytes(s: string, at: number): number {
 export function cpuFeatureNames(): string[] {
   return Object.values(FEATURES).flatMap((bits) => Object.keys(bits));
 }
+
+/** Every CPUID feature with a name, and whether the translator has it; for help texts and the coverage page. */
+export function knownFeatures(): readonly { readonly name: string; readonly word: string; readonly bit: number; readonly supported: boolean }[] {
+  return (Object.keys(FEATURES) as Word[]).flatMap((word) => {
+    const have = new Set(SUPPORTED[word].split(" "));
+    return Object.entries(FEATURES[word]).map(([name, bit]) => ({
+      name,
+      word,
+      bit,
+      supported: [...have].some((h) => FEATURES[word][h] === bit),
+    }));
+  });
+}
