@@ -4,7 +4,13 @@ import { OPS } from "./ops.js";
 interface Places {
   readonly temps: number;
   readonly vtemps: number;
+  /** Name of a helper by table index, when known. */
+  readonly helperName?: (index: number) => string | undefined;
 }
+
+/** Operations whose immediate's upper half is a helper's index. */
+const NAMES_HELPER =
+  /^(call|callp|callcc|slowcall|fhelper|fvhelper|vcallp|vf(min|max|cmp|sqrt|round)\d+|vcvt(i32f32|f32i32|f32f64))$/;
 
 function slot(offset: number, L: Places): string {
   if (offset >= L.temps) return `t${(offset - L.temps) / 8}`;
