@@ -79,7 +79,7 @@ export function goldenText(c: GoldenCase): string {
   });
   const hot = hotPath(printWasm(body).lines);
   const count = hot.filter((l) => !/^ *(end|else)$/.test(l)).length;
-  out.push("", ...hot.map((l) => l.replace(/\bcall (\d+)$/, (all, n: string) => callee(Number(n), names))));
+  out.push("", ...hot.map((l) => l.replace(/\bcall (\d+)$/, (_, n: string) => callee(Number(n), names))));
   out.push(
     "",
     `cost: ${t.insns} guest instructions, ${records} records, ${count} WebAssembly instructions, ${body.length} bytes in all`,

@@ -39,7 +39,9 @@ export function printIr(words: Int32Array, length: number, L: Places): string {
     if (op.result !== "none") parts.push(slot(w0 >>> 16, L));
     const offsets = { a: w1 & 0xffff, b: w1 >>> 16, c: lo & 0xffff };
     for (const x of op.inputs) parts.push(slot(offsets[x.which], L));
-    if (lo || hi)
+    const helper = NAMES_HELPER.test(op.name) ? L.helperName?.(hi) : undefined;
+    if (helper) parts.push(...(lo ? [`#${number(lo)}`] : []), helper);
+    else if (lo || hi)
       parts.push(hi === lo >> 31 ? `#${number(lo)}` : `#${(hi >>> 0).toString(16)}:${(lo >>> 0).toString(16).padStart(8, "0")}`);
     out.push(`${String(i).padStart(4)} ${op.name} ${parts.join(", ")}`.trimEnd());
   }
