@@ -216,7 +216,11 @@ export class TcgEngine {
   }
 
   private bumpGenerations(): void {
-    for (let i = 0; i < this.cpus; i++) this.u32[(this.envOf(i) + this.L.tlbGen) >>> 2]!++;
+    for (let i = 0; i < this.cpus; i++) {
+      const at = (this.envOf(i) + this.L.tlbGen) >>> 2;
+      this.u32[at]!++;
+      this.u32[at + 1]!++;
+    }
   }
 
   /** A device wrote host bytes. */

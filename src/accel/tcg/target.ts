@@ -16,6 +16,7 @@ export interface EnvLayout {
   readonly irPc: number;
   readonly curBlock: number;
   readonly exitSite: number;
+  /** Two u32: generations of code look-ups for PCs with bit 63 clear and set. */
   readonly tlbGen: number;
   readonly ccDst: number;
   readonly ccSrc: number;
@@ -30,6 +31,10 @@ export interface EnvLayout {
   readonly fpFast: number;
   /** 32 bytes for the operands of vector helpers. */
   readonly fpScratch: number;
+  /** u64 counters for `info jit`. */
+  readonly countTier0: number;
+  readonly countRegions: number;
+  readonly countSites: number;
   readonly tlb: number;
   readonly tlbMmuSize: number;
   readonly jc: number;

@@ -105,6 +105,16 @@ export function emitJcMatch(w: FunctionWriter, L: EnvLayout, env: number, pc: nu
     w.get(jc);
     w.op("i32.load", L.jc + field);
     w.get(env);
+    if (field === Jc.gen) {
+      // The generation of the PC's half of the address space.
+      w.get(pc);
+      w.i64n(63);
+      w.op("i64.shr_u");
+      w.op("i32.wrap_i64");
+      w.i32(2);
+      w.op("i32.shl");
+      w.op("i32.add");
+    }
     w.op("i32.load", state);
     w.op("i32.eq");
     w.op("i32.and");
@@ -161,6 +171,19 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
     },
   };
 
+  /** Adds one (or a local) to a counter. */
+  const bump = (counter: number, by = -1) => {
+    w.get(env);
+    w.get(env);
+    w.op("i64.load", counter);
+    if (by < 0) w.i64n(1);
+    else {
+      w.get(by);
+      w.op("i64.extend_i32_u");
+    }
+    w.op("i64.add");
+    w.op("i64.store", counter);
+  };
   w.get(1);
   w.tee(pc);
   w.set(single);
@@ -216,6 +239,7 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
     {
       // Region after region: each returns 0 (look the PC up), 1 (left at a site) or the next one's index.
       const chain = w.loop();
+      bump(L.countRegions);
       w.get(env);
       w.get(t32);
       w.callIndirect(regionType);
@@ -228,6 +252,7 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
       w.brIf(chain);
       w.end();
       // Left at a site: one instruction in tier 0.
+      bump(L.countSites);
       w.get(env);
       w.op("i32.load", L.exitSite);
       w.set(t32);
@@ -284,8 +309,10 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
   w.op("i32.load", L.budget);
   w.get(pc);
   w.op("i32.load", BlockHeader.insns);
+  w.tee(t32);
   w.op("i32.sub");
   w.op("i32.store", L.budget);
+  bump(L.countTier0, t32);
   w.get(pc);
   w.i32(BlockHeader.size);
   w.op("i32.add");

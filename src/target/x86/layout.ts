@@ -109,8 +109,8 @@ export const SMBASE = 0x73c;
 export const IR_PC = 0x740;
 /** i32: guest instructions left until the run loop must look up. */
 export const BUDGET = 0x744;
-/** u32: moves whenever a translation of code addresses may have changed. */
-export const TLB_GEN = 0x748;
+/** Two u32, for the lower and the upper half of the linear addresses (bit 63): moves whenever a translation of code addresses may have changed. */
+export const TLB_GEN = 0x930;
 /** u32: 0xffffffff or 0xffefffff (A20 gate). */
 export const A20_MASK = 0x74c;
 /** u32: vCPU number. */
@@ -169,6 +169,17 @@ export const INTR_WAIT = 0x91c;
 /** u32: bit m = MMU index m has had entries filled since its last whole flush. */
 export const TLB_USED = 0x920;
 
+/** u32: how many entries of TLB_LOG are in use; 257 = the log is full. */
+export const TLB_LOG_COUNT = 0x938;
+/** u32: code was fetched from a page in the upper half that is not global. */
+export const UPPER_LOCAL = 0x93c;
+/** u64 counters: instructions run by tier 0; region functions entered; regions left for one instruction. */
+export const COUNT_TIER0 = 0x940;
+export const COUNT_REGIONS = 0x948;
+export const COUNT_SITES = 0x950;
+/** 256 u16: TLB entries (MMU index * 1024 + index) filled with translations that are not global since the last flush. */
+export const TLB_LOG = 0xc00;
+export const TLB_LOG_SIZE = 256;
 /** 4096 bits: pages (by number modulo 4096) that code was fetched from since the last flush of the TLB. */
 export const CODE_FILTER = 0xa00;
 export const CODE_FILTER_SIZE = 0x200;
@@ -271,6 +282,8 @@ export const CC_DEC = 28;
 export const CC_SHL = 32;
 /** SHR and SAR: CC_DST = result, CC_SRC bit 0 = CF; OF = MSB(result) ^ next lower bit; AF = 0. */
 export const CC_SHR = 36;
+/** Signed 64-bit: CC_DST = low half of the product, CC_SRC and CC_SRC2 the factors. */
+export const CC_IMULQ = 44;
 /** CC_DST = low half of the product, CC_SRC nonzero = CF and OF. */
 export const CC_MUL = 40;
 

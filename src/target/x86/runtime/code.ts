@@ -4,7 +4,7 @@ import {
   BH_BASE, BH_FLAGS, BH_FUNC, BH_HOST, BH_HOST2, BH_MAP, BH_NEXT, BH_PC, BLOCK_HASH, BLOCK_HASH_SIZE, CPU_COUNT,
 } from "../../../accel/tcg/map";
 import { env } from "./env";
-import { fetchHost, fetchPhys, probe } from "./mmu";
+import { noteUpperCode, fetchHost, fetchPhys, probe } from "./mmu";
 
 /** Linear address `offset` bytes after RIP. */
 function codeLinear(offset: u32): u64 {
@@ -23,7 +23,9 @@ function noteCode(linear: u64): void {
 export function codeHost(offset: u32): u32 {
   const lin = codeLinear(offset);
   noteCode(lin);
-  return fetchHost(lin);
+  const host = fetchHost(lin);
+  noteUpperCode(lin);
+  return host;
 }
 
 /** Guest physical address of the code byte at RIP + offset; raises fetch faults. */
@@ -44,6 +46,7 @@ export function codeProbe(pcLow: u32, pcHigh: u32): u32 {
   const lin = (flags & HF_CS64) != 0 ? pc : (load<u64>(env + SEG_BASE + 8) + pc) & 0xffffffff;
   noteCode(lin);
   const page = probe(lin, 1, (flags & HF_CPL) == 3 ? MMU_USER : MMU_KERNEL, 2);
+  if (page != 0) noteUpperCode(lin);
   return page == 0 ? 0 : page + (<u32>lin & 0xfff);
 }
 
@@ -85,7 +88,7 @@ export function refill(): u32 {
   store<u64>(e, rip, JC_RIP);
   store<u32>(e, flags, JC_HFLAGS);
   store<u32>(e, base, JC_CSBASE);
-  store<u32>(e, load<u32>(env + TLB_GEN), JC_GEN);
+  store<u32>(e, load<u32>(env + TLB_GEN + (<usize>(rip >> 63) << 2)), JC_GEN);
   store<u32>(e, <u32>h, JC_BLOCK);
   store<u32>(e, func, JC_FUNC);
   return 1;

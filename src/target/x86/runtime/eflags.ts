@@ -2,8 +2,9 @@
  * AssemblyScript. EFLAGS out of the lazy condition codes (layout.ts CC_*), conditions, PUSHF, POPF, CLI, STI with the
  * virtual-8086 and protected-mode virtual interrupt rules. Source: Intel SDM vol 1 3.4.3, vol 2, vol 3 20.3.
  */
+import { h_mulhi_s } from "./arith";
 import {
-  CC_ADC, CC_ADD, CC_DEC, CC_DST, CC_EFLAGS, CC_INC, CC_LOGIC, CC_MUL, CC_OP, CC_SBB, CC_SHL, CC_SHR, CC_SRC, CC_SRC2, CC_SUB, DF,
+  CC_ADC, CC_ADD, CC_DEC, CC_DST, CC_EFLAGS, CC_IMULQ, CC_INC, CC_LOGIC, CC_MUL, CC_OP, CC_SBB, CC_SHL, CC_SHR, CC_SRC, CC_SRC2, CC_SUB, DF,
   EFLAGS, FL_AC, FL_AF, FL_ARITH, FL_CF, FL_DF, FL_ID, FL_IF, FL_IOPL, FL_NT, FL_OF, FL_PF, FL_RF, FL_SF, FL_TF, FL_VIF, FL_VIP, FL_VM,
   FL_ZF, INHIBIT,
 } from "../layout";
@@ -89,6 +90,10 @@ export function arithFlags(): u32 {
     case CC_SHR:
       f = zsp(dst, size) | (<u32>src & 1);
       if (top(dst ^ (dst << 1), size) != 0) f |= FL_OF;
+      break;
+    case CC_IMULQ:
+      f = zsp(dst, 3);
+      if (h_mulhi_s(src, r64(CC_SRC2), 0) != <u64>(<i64>dst >> 63)) f |= FL_CF | FL_OF;
       break;
     case CC_MUL:
       f = zsp(dst, size);

@@ -6,7 +6,7 @@
 import {
   CODE_FILTER, CODE_FILTER_SIZE, CR2, ENV_SIZE, FAULT_ADDR, GLOBAL_SEEN, HF_CS64, HFLAGS, LARGE_SEEN, MMU_KERNEL, MMU_USER,
   TAG_CODE, TAG_INVALID, TAG_SLOW, TLB, TLB_BITS, TLB_ENTRY, TLB_EXEC, TLB_GEN, TLB_HOST, TLB_MMU_SIZE, TLB_MODES, TLB_PHYS,
-  TLB_READ, TLB_USED, TLB_WRITE,
+  TLB_LOG, TLB_LOG_COUNT, TLB_LOG_SIZE, TLB_READ, TLB_USED, TLB_WRITE, UPPER_LOCAL,
 } from "../layout";
 import { CPU_COUNT, ENVS as ENVS_AT, MAP_KIND, MAP_MMIO, MAP_RAM, MAX_CPUS as MAX_CPUS_N } from "../../../accel/tcg/map";
 import { codeWrite, env, raise } from "./env";
@@ -32,6 +32,20 @@ function entryOf(linear: u64, mmu: u32): usize {
   return env + TLB + <usize>(mmu * TLB_MMU_SIZE) + (<usize>(<u32>(linear >> 12) & ((1 << TLB_BITS) - 1)) << 5);
 }
 
+// @ts-ignore: decorator
+@inline
+function half(linear: u64): u32 {
+  return <i64>linear < 0 ? 2 : 1;
+}
+
+/** Notes an entry that the next flush must drop. */
+function logFill(e: usize): void {
+  const n = r32(TLB_LOG_COUNT);
+  if (n > <u32>TLB_LOG_SIZE) return;
+  if (n < <u32>TLB_LOG_SIZE) store<u16>(env + TLB_LOG + <usize>(n << 1), <u16>((e - env - TLB) >> 5));
+  w32(TLB_LOG_COUNT, n + 1);
+}
+
 /** @returns the walk's result: -1 = filled */
 function fill(linear: u64, mmu: u32, access: u32): i32 {
   const code = walk(linear, access, mmu, false);
@@ -49,13 +63,14 @@ function fill(linear: u64, mmu: u32, access: u32): i32 {
   }
   if (walkLarge) {
     number |= PHYS_LARGE;
-    w32(LARGE_SEEN, 1);
+    w32(LARGE_SEEN, r32(LARGE_SEEN) | half(linear));
   }
   let writeSlow: u64 = slow;
   if (kind == MAP_RAM) {
     if (holdsCode(host)) writeSlow = TAG_CODE;
   } else writeSlow = TAG_SLOW;
   w32(TLB_USED, r32(TLB_USED) | (1 << mmu));
+  if (!walkGlobal) logFill(e);
   store<u32>(e + TLB_HOST, host);
   store<u32>(e + TLB_PHYS, number);
   store<u64>(e + TLB_READ, (walkProt & 1) != 0 ? page | slow : <u64>-1);
@@ -285,14 +300,39 @@ export function debugPhys(linear: u64): f64 {
 
 function bumpGen(): void {
   w32(TLB_GEN, r32(TLB_GEN) + 1);
+  w32(TLB_GEN + 4, r32(TLB_GEN + 4) + 1);
+  w32(UPPER_LOCAL, 0);
   memory.fill(env + CODE_FILTER, 0, CODE_FILTER_SIZE);
+}
+
+/** The mapping of one page with code is gone. */
+function bumpHalf(linear: u64): void {
+  const at: u32 = <i64>linear < 0 ? TLB_GEN + 4 : TLB_GEN;
+  w32(at, r32(at) + 1);
+}
+
+/** Code was fetched at an address: look-ups above survive a change of CR3 only if their pages are global. */
+export function noteUpperCode(linear: u64): void {
+  if (<i64>linear >= 0) return;
+  const e = entryOf(linear, (r32(HFLAGS) & 3) == 3 ? MMU_USER : MMU_KERNEL);
+  if ((load<u32>(e + TLB_PHYS) & PHYS_GLOBAL) == 0) w32(UPPER_LOCAL, 1);
 }
 
 /** Forgets translations; with keepGlobal those of global pages stay. */
 export function flushTlb(keepGlobal: u32): void {
-  bumpGen();
   const used = r32(TLB_USED);
   const keep = keepGlobal != 0 && r32(GLOBAL_SEEN) != 0;
+  const logged = r32(TLB_LOG_COUNT);
+  w32(TLB_LOG_COUNT, 0);
+  if (keep && r32(UPPER_LOCAL) == 0) w32(TLB_GEN, r32(TLB_GEN) + 1);
+  else bumpGen();
+  if (keep && logged <= <u32>TLB_LOG_SIZE) {
+    for (let i: u32 = 0; i < logged; i++) {
+      const e = env + TLB + (<usize>load<u16>(env + TLB_LOG + <usize>(i << 1)) << 5);
+      if ((load<u32>(e + TLB_PHYS) & PHYS_GLOBAL) == 0) invalidate(e);
+    }
+    return;
+  }
   for (let m: u32 = 0; m < MODES; m++) {
     if (((used >> m) & 1) == 0) continue;
     const start = env + TLB + <usize>(m * TLB_MMU_SIZE);
@@ -322,15 +362,15 @@ function invalidate(e: usize): void {
 export function invlpg(linear: u64): void {
   // Cached look-ups of code depend on this page only if code was fetched from it.
   const page = <u32>(linear >> 12) & 4095;
-  if ((load<u8>(env + CODE_FILTER + (page >> 3)) & (1 << (page & 7))) != 0) bumpGen();
+  if ((load<u8>(env + CODE_FILTER + (page >> 3)) & (1 << (page & 7))) != 0) bumpHalf(linear);
   for (let m: u32 = 0; m < MODES; m++) invalidate(entryOf(linear, m));
-  if (r32(LARGE_SEEN) == 0) return;
+  if ((r32(LARGE_SEEN) & half(linear)) == 0) return;
   const end = env + TLB + TLB_MMU_SIZE * TLB_MODES;
   for (let e = env + TLB; e < end; e += TLB_ENTRY) {
     if ((load<u32>(e + TLB_PHYS) & PHYS_LARGE) == 0) continue;
     const tag = load<u64>(e + TLB_READ) & load<u64>(e + TLB_WRITE) & load<u64>(e + TLB_EXEC);
     if (((tag ^ linear) >> 30) != 0) continue;
-    if ((load<u64>(e + TLB_EXEC) & TAG_INVALID) == 0) bumpGen();
+    if ((load<u64>(e + TLB_EXEC) & TAG_INVALID) == 0) bumpHalf(linear);
     invalidate(e);
   }
 }
@@ -349,6 +389,8 @@ export function flushTlbAll(): void {
 function flushCpu(base: usize): void {
   memory.fill(base + TLB, 0xff, TLB_MMU_SIZE * TLB_MODES);
   store<u32>(base + TLB_GEN, load<u32>(base + TLB_GEN) + 1);
+    store<u32>(base + TLB_GEN + 4, load<u32>(base + TLB_GEN + 4) + 1);
+    store<u32>(base + TLB_LOG_COUNT, TLB_LOG_SIZE + 1);
 }
 
 /** Marks a host page as holding translated code; stores to it take the slow path from now on, on every vCPU. */

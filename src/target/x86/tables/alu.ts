@@ -207,9 +207,9 @@ function imul(t: Translator, size: number, a: number, b: number): void {
     const x = t.t("mov", a);
     const y = t.t("mov", b);
     const lo = t.t("mul", x, y);
-    const hi = t.callPure("h_mulhi_s", x, y);
     t.mov(gpr(t.i.reg), lo);
-    t.setCc(L.CC_MUL, 3, lo, t.t("xor", hi, t.t("sari", lo, NONE, 63)));
+    t.op("mov", L.CC_SRC2, y);
+    t.setCc(L.CC_IMULQ, 3, lo, x);
     return;
   }
   const p = t.t("mul", t.sext(a, size), t.sext(b, size));

@@ -33,6 +33,7 @@ function bitTest(t: Translator, kind: (typeof BT)[number], immediate: boolean): 
     }
   }
   const a = t.zext(m ? t.ld(m, size) : t.reg(t.i.rm, size), size);
+  const zf = t.cond(4);
   const cf = t.t("andi", t.t("shr", a, index), NONE, 1);
   if (kind !== "BT") {
     const one = t.t("shl", t.const(1), index);
@@ -40,7 +41,8 @@ function bitTest(t: Translator, kind: (typeof BT)[number], immediate: boolean): 
     if (m) t.st(m, size, r);
     else t.setReg(t.i.rm, size, r);
   }
-  t.mergeFlags(cf, L.FL_CF);
+  // ZF stays; the others are undefined.
+  t.setEflags(t.t("or", cf, t.t("shli", zf, NONE, 6)));
 }
 for (const [k, kind] of BT.entries()) {
   const lock = kind === "BT" ? 0 : LOCK;
