@@ -12,6 +12,8 @@ export interface EnvLayout {
   readonly codeBase: number;
   /** u32 event word; the u32 after it is the halted state: neither may be set for blocks to run. */
   readonly events: number;
+  /** Slot of the stack pointer. */
+  readonly stackPointer: number;
   readonly budget: number;
   readonly irPc: number;
   readonly curBlock: number;

@@ -8,6 +8,7 @@ export const X86_ENV: EnvLayout = {
   flags: L.HFLAGS,
   codeBase: L.SEG_BASE + 8,
   events: L.EVENTS,
+  stackPointer: L.GPR + 8 * 4,
   budget: L.BUDGET,
   irPc: L.IR_PC,
   curBlock: L.CUR_BLOCK,

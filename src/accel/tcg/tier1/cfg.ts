@@ -13,6 +13,8 @@ export interface Structure {
   readonly children: number[][];
   readonly isMerge: boolean[];
   readonly isLoop: boolean[];
+  /** Whether the node lies in any loop. */
+  readonly inLoop: boolean[];
 }
 
 /** Depth-first post-order without recursion. */
@@ -71,6 +73,28 @@ function dominators(g: Graph, order: number[], rpo: Int32Array): Int32Array {
   return idom;
 }
 
+/** Nodes of natural loops: those that reach a back edge's source without passing its header. */
+function loopBodies(g: Graph, order: number[], rpo: Int32Array): boolean[] {
+  const n = g.succ.length;
+  const pred: number[][] = Array.from({ length: n }, () => []);
+  for (const x of order) for (const y of g.succ[x]!) pred[y]!.push(x);
+  const inLoop = new Array<boolean>(n).fill(false);
+  for (const x of order)
+    for (const header of g.succ[x]!) {
+      if (rpo[header]! > rpo[x]!) continue;
+      const seen = new Set([header]);
+      const stack = [x];
+      while (stack.length) {
+        const y = stack.pop()!;
+        if (seen.has(y)) continue;
+        seen.add(y);
+        for (const p of pred[y]!) stack.push(p);
+      }
+      for (const y of seen) inLoop[y] = true;
+    }
+  return inLoop;
+}
+
 /**
  * Analyses the graph. `cut(from, to)` is called for each edge that must become an exit (a jump into the middle of a loop);
  * the edge is removed from `g`.
@@ -101,6 +125,6 @@ export function structure(g: Graph, cut: (from: number, to: number) => void): St
     const children: number[][] = Array.from({ length: n }, () => []);
     for (const x of order) if (x !== 0) children[idom[x]!]!.push(x);
     const isMerge = Array.from({ length: n }, (_, i) => forward[i]! > 1);
-    return { rpo, idom, children, isMerge, isLoop };
+    return { rpo, idom, children, isMerge, isLoop, inLoop: loopBodies(g, order, rpo) };
   }
 }

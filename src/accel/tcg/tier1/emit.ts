@@ -635,7 +635,9 @@ class RegionEmitter {
     const w = this.w;
     const store = name.startsWith("st");
     const slot = this.operandOffset.a;
-    const tag = this.tagFor(store ? "w" : "r", slot);
+    // A tag pays where the access is made again: in loops, and for the many accesses next to each other on the stack.
+    const tagged = this.s.inLoop[this.cur.index] || slot === this.L.stackPointer;
+    const tag = tagged ? this.tagFor(store ? "w" : "r", slot) : undefined;
     this.pushSlot(slot);
     if (this.immLo) {
       w.i64(this.immLo, this.immLo >> 31);
@@ -645,12 +647,14 @@ class RegionEmitter {
       w.i64(-1, 0);
       w.op("i64.and");
     }
-    w.tee(this.addr);
-    w.get(tag.tag);
-    w.op("i64.sub");
-    w.i64(4097 - size, 0);
-    w.op("i64.ge_u");
-    w.if();
+    if (tag) {
+      w.tee(this.addr);
+      w.get(tag.tag);
+      w.op("i64.sub");
+      w.i64(4097 - size, 0);
+      w.op("i64.ge_u");
+      w.if();
+    } else w.set(this.addr);
     w.get(0);
     w.get(this.addr);
     w.i32(size);
@@ -659,19 +663,21 @@ class RegionEmitter {
     w.tee(this.i32temp);
     w.op("i32.eqz");
     this.leaveIf();
-    w.get(this.i32temp);
-    w.set(tag.host);
-    w.get(this.addr);
-    w.i64(-4096, -1);
-    w.op("i64.and");
-    w.set(tag.tag);
-    w.end();
-    // Host address: host + (addr - tag).
+    if (tag) {
+      w.get(this.i32temp);
+      w.set(tag.host);
+      w.get(this.addr);
+      w.i64(-4096, -1);
+      w.op("i64.and");
+      w.set(tag.tag);
+      w.end();
+    }
+    // Host address: that of the page, and the offset in it.
     w.get(this.addr);
     w.op("i32.wrap_i64");
     w.i32(4095);
     w.op("i32.and");
-    w.get(tag.host);
+    w.get(tag ? tag.host : this.i32temp);
     w.op("i32.add");
     switch (name) {
       case "ld8u":
