@@ -24,6 +24,8 @@ declare namespace WebAssembly {
   type ExportValue = ((...args: never[]) => unknown) | Memory | Table | Global;
   class Module {
     constructor(bytes: Uint8Array | ArrayBuffer);
+    static imports(module: Module): { module: string; name: string; kind: string }[];
+    static exports(module: Module): { name: string; kind: string }[];
   }
   class Instance {
     constructor(module: Module, imports?: Record<string, Record<string, unknown>>);

@@ -146,26 +146,36 @@ export class Backends {
     this.driveMap.set(id, { state, options: next });
   }
 
-  /** Writes out what drives hold. */
-  async flush(): Promise<void> {
-    for (const { state } of this.driveMap.values()) if (state.backend && !state.backend.readOnly) await state.backend.flush();
+  /** Writes out what drives hold. @throws the first error, once every drive has had its turn */
+  flush(): Promise<void> {
+    return inTurn(
+      [...this.driveMap.values()].map(({ state, options }) => ({
+        origin: options.origin,
+        run: () => (state.backend && !state.backend.readOnly ? state.backend.flush() : undefined),
+      })),
+    );
   }
 
-  /** Closes everything, disks first; the first error is thrown once all is closed. */
-  async close(): Promise<void> {
-    const errors: unknown[] = [];
-    const attempt = async (work: () => unknown) => {
-      try {
-        await work();
-      } catch (e) {
-        errors.push(e);
-      }
-    };
-    for (const { state } of this.driveMap.values()) await attempt(() => state.close());
-    for (const { backend } of this.chardevs.values()) await attempt(() => backend.close());
-    for (const log of this.logs) await attempt(() => log.close());
-    if (errors.length > 0) throw errors[0];
+  /** Closes everything, disks first. @throws the first error, once all is closed */
+  close(): Promise<void> {
+    return inTurn([
+      ...[...this.driveMap.values()].map(({ state, options }) => ({ origin: options.origin, run: () => state.close() })),
+      ...[...this.chardevs.values()].map(({ config, backend }) => ({ origin: config.origin, run: () => backend.close() })),
+      ...this.logs.map((log) => ({ origin: "-D", run: () => log.close() })),
+    ]);
   }
+}
+
+/** Does every piece of work, whatever happens to those before. @throws VmError the first error, led by its option */
+async function inTurn(works: readonly { readonly origin: string; readonly run: () => unknown }[]): Promise<void> {
+  let first: VmError | undefined;
+  for (const { origin, run } of works)
+    try {
+      await run();
+    } catch (e) {
+      first ??= rename(e, origin);
+    }
+  if (first) throw first;
 }
 
 /** The same failure, its message led by the option. */

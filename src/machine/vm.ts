@@ -18,6 +18,8 @@ import { readFirmware, readWhole } from "./images.js";
 import type { StreamChardev } from "./memory-chardevs.js";
 import { waitForText } from "./wait-for-text.js";
 
+const HOLD_MS = 24 * 3600 * 1000;
+
 /** What a machine is put together from; `index.ts` and tests give it. */
 export interface MachineEnvironment {
   readonly host: Host;
@@ -49,6 +51,8 @@ export class Machine implements AsyncDisposable {
   readonly trace = new Trace();
   /** Resolves, once, when the machine has ended and everything is flushed and closed. */
   readonly ended: Promise<MachineEnd>;
+  /** Lets the process end. */
+  private release = () => {};
 
   private constructor(
     readonly config: MachineConfig,
@@ -58,6 +62,12 @@ export class Machine implements AsyncDisposable {
     this.ended = new Promise((resolve) => {
       this.resolveEnd = resolve;
     });
+    this.hold();
+  }
+
+  /** A machine keeps its process alive, also when it is stopped or its guest waits for an interrupt that never comes. */
+  private hold(): void {
+    this.release = this.host.scheduler.after(HOLD_MS, () => this.hold());
   }
 
   /**
@@ -100,6 +110,7 @@ export class Machine implements AsyncDisposable {
       for (const mon of config.monitors) environment.openMonitor(m, backends.chardev(mon.chardev));
       return m;
     } catch (e) {
+      machine?.release();
       await machine?.board?.dispose();
       await backends.close();
       throw e;
@@ -364,6 +375,7 @@ export class Machine implements AsyncDisposable {
     } finally {
       await this.backends.close();
       this.queue.close();
+      this.release();
     }
   }
 

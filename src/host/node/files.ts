@@ -20,6 +20,7 @@ const REASON: { readonly [code: string]: string } = {
   EMFILE: "Too many open files",
   ETXTBSY: "Text file busy",
   EFBIG: "File too large",
+  EINVAL: "Invalid argument",
   EADDRINUSE: "Address already in use",
   EADDRNOTAVAIL: "Cannot assign requested address",
   ECONNREFUSED: "Connection refused",
@@ -124,9 +125,10 @@ export const nodeFiles: HostFiles = {
     try {
       const stat = await handle.stat({ bigint: true });
       if (stat.isDirectory()) throw new VmError("block/not-found", "Is a directory");
-      if (stat.isFIFO() || stat.isSocket()) throw new VmError("block/io", "Not a regular file or block device");
+      if (stat.isFIFO() || stat.isSocket() || (options.lock && stat.isCharacterDevice()))
+        throw new VmError("block/io", "Not a regular file or block device");
       const size = stat.isBlockDevice() ? await blockDeviceSize(stat.rdev) : Number(stat.size);
-      const lock = options.lock && !stat.isCharacterDevice() ? await lockImage(stat.dev, stat.ino, !options.readOnly) : undefined;
+      const lock = options.lock ? await lockImage(stat.dev, stat.ino, !options.readOnly) : undefined;
       return new NodeFile(path, options.readOnly, size, handle, lock);
     } catch (e) {
       await handle.close();
