@@ -14,7 +14,14 @@ import { FwCfg } from "../firmware/fw-cfg.js";
 import { kernelKind, planKernel } from "../firmware/loaders/load-kernel.js";
 import { parseModuleList } from "../firmware/loaders/multiboot.js";
 import { addMachineItems } from "../firmware/machine-items.js";
-import { addSmbiosFiles, parseUuid, pcSmbiosDefaults } from "../firmware/smbios.js";
+import {
+  addSmbiosFiles,
+  parseUuid,
+  pcSmbiosDefaults,
+  type SmbiosConfig,
+  smbiosAnchor,
+  smbiosTables,
+} from "../firmware/smbios.js";
 import { VgaIsa } from "../hw/display/vga-isa.js";
 import { AtaDisk } from "../hw/ide/ata-disk.js";
 import { PciCommand, PciReg } from "../hw/pci/device.js";
@@ -26,6 +33,13 @@ import type { PcBoard } from "./pc.js";
 
 const KERNEL_LIMIT = 1024 * 2 ** 20;
 const PM_BASE = 0x600;
+const SMB_BASE = 0x700;
+/** Command byte of the keyboard controller: translated scan codes, keyboard interrupt, mouse off until a driver wants it. */
+const I8042_WRITE_MODE = 0x60;
+const I8042_MODE = 0x61;
+/** Entry point of the SMBIOS structures in a start without firmware, and where they follow. */
+const SMBIOS_BASE = 0xf0000;
+const SMBIOS_ANCHOR_BYTES = 32;
 const HPET_BASE = 0xfed00000;
 /** Where BARs go in a start without firmware. */
 const PCI_IO_FIRST = 0xc000;
@@ -107,6 +121,26 @@ export class PcBoot {
     };
   }
 
+  private smbiosConfig(board: PcBoard): SmbiosConfig {
+    const { config } = this;
+    const env = board.processors.engine.envOf(0);
+    return {
+      ...pcSmbiosDefaults(config.name),
+      uuid: config.uuid ? parseUuid(config.uuid) : undefined,
+      processor: {
+        manufacturer: "Tandem",
+        version: "pc-i440fx",
+        sockets: config.smp.cpus,
+        cores: 1,
+        threads: 1,
+        cpuidEax: board.ram.u32[(env + L.CPU_SIGNATURE) >>> 2]!,
+        cpuidEdx: board.ram.u32[(env + L.FEAT_1_EDX) >>> 2]!,
+        speedMhz: 2000,
+      },
+      ram: { belowBytes: board.host.split.below4g, aboveBytes: board.host.split.above4g },
+    };
+  }
+
   /** Once, when everything is wired. @throws VmError "option/invalid" */
   prepare(board: PcBoard): void {
     const { config } = this;
@@ -131,21 +165,7 @@ export class PcBoot {
       serialConsolePort: config.graphics ? undefined : board.serials[0]?.base,
     });
     if (config.acpi) addAcpiFiles(fw, buildPcAcpi(acpi), () => buildPcAcpi(this.acpiConfig(board)));
-    addSmbiosFiles(fw, {
-      ...pcSmbiosDefaults(config.name),
-      uuid: config.uuid ? parseUuid(config.uuid) : undefined,
-      processor: {
-        manufacturer: "Tandem",
-        version: "pc-i440fx",
-        sockets: config.smp.cpus,
-        cores: 1,
-        threads: 1,
-        cpuidEax: board.ram.u32[(board.processors.engine.envOf(0) + L.CPU_SIGNATURE) >>> 2]!,
-        cpuidEdx: board.ram.u32[(board.processors.engine.envOf(0) + L.FEAT_1_EDX) >>> 2]!,
-        speedMhz: 2000,
-      },
-      ram,
-    });
+    addSmbiosFiles(fw, this.smbiosConfig(board));
     const devices = [...board.bootDevices];
     if (this.plan && this.afterBios) {
       installBootRom(fw, board.memory, this.plan, (error) => board.note(error.message));
@@ -180,6 +200,7 @@ export class PcBoot {
     enableMtrrs(board);
     const split = board.host.split;
     const map = directE820(split.below4g, split.above4g);
+    placeSmbios(board, this.smbiosConfig(board));
     const rsdp = this.config.acpi ? placeAcpi(board.memory, buildPcAcpi(this.acpiConfig(board))) : undefined;
     const state = this.plan.place({ memory: board.memory, map, rsdpAddress: rsdp?.rsdpAddress });
     enter(board, state);
@@ -198,7 +219,14 @@ function disks(board: PcBoard): (DiskGeometry | undefined)[] {
   });
 }
 
-/** What firmware would have done: shadow RAM open, ACPI ports, BARs, interrupt lines. */
+/** Puts entry point and structures where operating systems look for them. */
+function placeSmbios(board: PcBoard, config: SmbiosConfig): void {
+  const tables = smbiosTables(config);
+  board.memory.writeBytes(SMBIOS_BASE, smbiosAnchor(tables, SMBIOS_BASE + SMBIOS_ANCHOR_BYTES));
+  board.memory.writeBytes(SMBIOS_BASE + SMBIOS_ANCHOR_BYTES, tables.bytes);
+}
+
+/** What firmware would have done: shadow RAM open, ACPI and SMBus ports, keyboard translation, BARs, interrupt lines. */
 function configureChipset(board: PcBoard): void {
   board.host.configWrite(0x59, 1, 0x30);
   for (let r = 0x5a; r <= 0x5f; r++) board.host.configWrite(r, 1, 0x33);
@@ -207,6 +235,12 @@ function configureChipset(board: PcBoard): void {
   board.io.write(0x4d1, 1, 0x0c);
   board.pm.configWrite(0x40, 4, PM_BASE | 1);
   board.pm.configWrite(0x80, 1, 1);
+  board.pm.configWrite(0x90, 4, SMB_BASE | 1);
+  board.pm.configWrite(0xd2, 1, 9);
+  if (board.i8042) {
+    board.io.write(0x64, 1, I8042_WRITE_MODE);
+    board.io.write(0x60, 1, I8042_MODE);
+  }
   board.ide.configWrite(0x40, 2, 0x8000);
   board.ide.configWrite(0x42, 2, 0x8000);
   const functions = board.pciFunctions().map((f) => f.device);
