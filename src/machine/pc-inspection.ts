@@ -1,5 +1,6 @@
 /** The pc machine described for monitors: `info qtree`, `info tlb`, `info jit`, ... */
 import type { Device } from "../hw/core/device.js";
+import type { IrqLine } from "../hw/core/irq.js";
 import { VgaIsa } from "../hw/display/vga-isa.js";
 import type { AtaDevice } from "../hw/ide/ata-device.js";
 import { Piix3Ide } from "../hw/ide/piix3-ide.js";
@@ -10,6 +11,7 @@ import { VirtioPci } from "../hw/virtio/pci.js";
 import * as L from "../target/x86/layout.js";
 import type { BusNode, DeviceNode, ReportTopic } from "./board.js";
 import type { PcBoard } from "./pc.js";
+import { pageMapText } from "./pc-page-map.js";
 
 const TLB_ENTRIES = 1024;
 const PAGE = 4096;
@@ -17,15 +19,16 @@ const PAGE = 4096;
 /** A report as text. */
 export function report(board: PcBoard, topic: ReportTopic, cpu: number): string {
   switch (topic) {
-    case "pic":
     case "irq":
+      return [board.pic, board.ioapic].map(statistics).join("");
+    case "pic":
       return `${board.pic.describe().join("\n")}\n`;
     case "jit":
       return translation(board);
     case "tlb":
       return tlb(board, cpu);
     case "mem":
-      return "";
+      return mappings(board, cpu);
   }
 }
 
@@ -61,14 +64,28 @@ function tlb(board: PcBoard, cpu: number): string {
       const tags = [u32[e]!, u32[e + 2]!, u32[e + 4]!];
       const k = tags.findIndex((t) => !(t & L.TAG_INVALID));
       if (k < 0) continue;
-      const linear = (BigInt(u32[e + 2 * k + 1]!) << 32n) | BigInt(tags[k]! & -PAGE);
+      const linear = (BigInt(u32[e + 2 * k + 1]!) << 32n) | BigInt((tags[k]! & -PAGE) >>> 0);
       const rwx = tags.map((t, j) => (t & L.TAG_INVALID ? "-" : "rwx"[j])).join("");
       const physical = (u32[e + 7]! & 0xfffffff) * PAGE;
-      out.push(
-        `${BigInt.asUintN(64, linear).toString(16).padStart(16, "0")}: ${physical.toString(16).padStart(10, "0")} ${rwx} mmu${mmu}`,
-      );
+      out.push(`${linear.toString(16).padStart(16, "0")}: ${physical.toString(16).padStart(10, "0")} ${rwx} mmu${mmu}`);
     }
   return `${out.join("\n")}\n`;
+}
+
+function mappings(board: PcBoard, cpu: number): string {
+  const env = board.processors.engine.envOf(cpu) >>> 2;
+  const u32 = (offset: number) => board.ram.u32[env + (offset >>> 2)]!;
+  const cr3 = (BigInt(u32(L.CR3 + 4)) << 32n) | BigInt(u32(L.CR3));
+  return pageMapText({ cr0: u32(L.CR0), cr3, cr4: u32(L.CR4), efer: u32(L.EFER) }, (address, sizeBytes) => {
+    const bytes = new Uint8Array(sizeBytes);
+    board.memory.readBytes(address, bytes);
+    return new DataView(bytes.buffer);
+  });
+}
+
+function statistics({ type, inputs }: { readonly type: string; readonly inputs: readonly IrqLine[] }): string {
+  const rows = inputs.map(({ rises }, n) => (rises > 0 ? `${String(n).padStart(2)}: ${rises}\n` : ""));
+  return `IRQ statistics for ${type}:\n${rows.join("")}`;
 }
 
 const hex = (n: number): string => `0x${n.toString(16)}`;

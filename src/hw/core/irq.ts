@@ -3,11 +3,14 @@
 /** A wire with a level. The receiving side passes `onChange`, the driving side calls `set`. */
 export class IrqLine {
   level = false;
+  /** How often it has gone high, for statistics. */
+  rises = 0;
   constructor(private readonly onChange: (level: boolean) => void = () => {}) {}
 
   set(level: boolean): void {
     if (level === this.level) return;
     this.level = level;
+    if (level) this.rises++;
     this.onChange(level);
   }
 
