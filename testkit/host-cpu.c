@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <ucontext.h>
 
 #define CODE 0x110000
@@ -88,8 +89,8 @@ int main(void) {
   memset(&action, 0, sizeof action);
   action.sa_sigaction = on_signal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-  static const int numbers[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGTRAP};
-  for (int i = 0; i < 5; i++) sigaction(numbers[i], &action, 0);
+  static const int numbers[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGTRAP, SIGALRM};
+  for (int i = 0; i < 6; i++) sigaction(numbers[i], &action, 0);
   static uint8_t in[RECORD];
   while (fread(in, 1, RECORD, stdin) == RECORD) {
     int length = in[0];
@@ -107,7 +108,10 @@ int main(void) {
     uintptr_t start = CODE;
     memcpy(context + 8, &start, 8);
     signalled = 0;
+    /* Against loops without end: SIGALRM is then the result. */
+    alarm(2);
     run_code();
+    alarm(0);
     in[0] = (uint8_t)signalled;
     memcpy(in + AT_GPR, context + 0x20, AT_MEMORY - AT_GPR);
     memcpy(in + AT_MEMORY, data + MEMORY_OFFSET, MEMORY_BYTES);

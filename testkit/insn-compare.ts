@@ -46,6 +46,10 @@ export function definedFlags(row: Row): number {
     case "BSF":
     case "BSR":
       return 0x440;
+    case "BT":
+    case "BTS":
+    case "BTR":
+    case "BTC":
     case "LZCNT":
       return 0x441;
   }

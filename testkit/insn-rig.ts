@@ -22,6 +22,7 @@ const IDT_AT = 0x10000;
 const HANDLERS_AT = 0x20000;
 const GDT_AT = 0x30000;
 const CODE64 = 0x00af9b00;
+const CODE32 = 0x00cf9b00;
 const DATA32 = 0x00cf9300;
 
 /** Which tier executes: 0 interprets, 1 compiles every block before its first run. */
@@ -37,9 +38,11 @@ export class InsnRig {
   private readonly u32: Uint32Array;
   private lastCode = "";
 
+  /** @param bits 64-bit code, or 32-bit code in protected mode */
   constructor(
     readonly tier: Tier,
     model = "max",
+    private readonly bits: 64 | 32 = 64,
   ) {
     if (!module) {
       const wasm = path.join(root, "dist/runtime/x86.wasm");
@@ -84,18 +87,21 @@ export class InsnRig {
     this.mode();
   }
 
-  /** 64-bit code, flat; interrupt gates to one HLT each. */
+  /** Flat segments; interrupt gates to one HLT each. */
   private mode(): void {
     const v = this.ram.view;
+    const long = this.bits === 64;
     for (let n = 0; n < 32; n++) {
-      const at = this.base + IDT_AT + 16 * n;
+      const at = this.base + IDT_AT + (long ? 16 : 8) * n;
       const to = HANDLERS_AT + 16 * n;
       v.setUint32(at, (to & 0xffff) | (8 << 16), true);
       v.setUint32(at + 4, (to & 0xffff0000) | 0x8e00, true);
-      v.setUint32(at + 8, 0, true);
+      if (long) v.setUint32(at + 8, 0, true);
       this.ram.u8[this.base + to] = 0xf4;
     }
-    v.setUint32(this.base + GDT_AT + 8 + 4, CODE64, true);
+    const code = long ? CODE64 : CODE32;
+    v.setUint32(this.base + GDT_AT + 8, 0xffff, true);
+    v.setUint32(this.base + GDT_AT + 8 + 4, code, true);
     v.setUint32(this.base + GDT_AT + 16, 0xffff, true);
     v.setUint32(this.base + GDT_AT + 16 + 4, DATA32, true);
     this.set64(L.IDT_BASE, BigInt(IDT_AT));
@@ -105,11 +111,11 @@ export class InsnRig {
     // PE, MP, NE; OSFXSR, OSXMMEXCPT; LME, LMA.
     this.set64(L.CR0, 0x33n);
     this.set64(L.CR4, 0x600n);
-    this.set64(L.EFER, 0x501n);
+    this.set64(L.EFER, long ? 0x501n : 0n);
     for (let s = 0; s < 6; s++) {
       this.set32(L.SEG_SEL + 4 * s, s === 1 ? 8 : 16);
       this.set32(L.SEG_LIMIT + 4 * s, 0xffffffff);
-      this.set32(L.SEG_FLAGS + 4 * s, s === 1 ? CODE64 : DATA32);
+      this.set32(L.SEG_FLAGS + 4 * s, s === 1 ? code : DATA32);
       this.set64(L.SEG_BASE + 8 * s, 0n);
     }
     (this.engine.runtime.updateHflags as () => void)();
