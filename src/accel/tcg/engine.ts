@@ -129,7 +129,11 @@ export class TcgEngine {
         bus.random(this.scratch);
         this.u32.set(this.scratch.subarray(0, 2), (this.env + target.scratch) >>> 2);
       },
-      acknowledge: () => bus.acknowledge(this.cpu),
+      acknowledge: () => {
+        const vector = bus.acknowledge(this.cpu);
+        trace.log("int", () => `cpu ${this.cpu}: hardware interrupt v=${vector.toString(16).padStart(2, "0")}`);
+        return vector;
+      },
       notify: (what: number, value: number) => bus.notify(this.cpu, what, value),
     };
     const instance = new WebAssembly.Instance(runtimeModule, {
@@ -184,6 +188,11 @@ export class TcgEngine {
 
   helperIndex(name: string): number {
     return this.helpers.get(name) ?? 0;
+  }
+
+  private helperName(index: number): string | undefined {
+    for (const [name, i] of this.helpers) if (i === index) return name;
+    return undefined;
   }
 
   get frontend(): FrontEnd {
@@ -421,7 +430,8 @@ export class TcgEngine {
       this.byHeader.set(at, block);
     }
     if (this.trace.on("in_asm")) this.trace.log("in_asm", () => this.listing(block));
-    if (this.trace.on("op")) this.trace.log("op", () => `OP:\n${printIr(b.words, b.length, L)}\n`);
+    if (this.trace.on("op"))
+      this.trace.log("op", () => `OP:\n${printIr(b.words, b.length, { ...L, helperName: (i) => this.helperName(i) })}\n`);
     return block;
   }
 
