@@ -11,7 +11,7 @@ import { isStale, ROOT } from "./stamp.mjs";
 const CONCURRENCY = 2;
 /** A file that takes longer hangs. */
 const TIMEOUT_MS = 20 * 60_000;
-const FOLDERS = ["src", "testkit", "tests", "tools", "web"];
+const FOLDERS = ["bench", "src", "testkit", "tests", "tools", "web"];
 
 function testFiles(folder) {
   try {

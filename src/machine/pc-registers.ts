@@ -31,8 +31,10 @@ export class RegisterView {
     switch (name) {
       case "rip":
       case "eip":
-      case "pc":
         return this.u64(L.RIP);
+      case "pc":
+        // The linear address, as QEMU's monitor has it.
+        return this.u64(L.RIP) + (this.u32(L.HFLAGS) & L.HF_CS64 ? 0n : this.u64(L.SEG_BASE + 8));
       case "eflags":
       case "rflags":
         return BigInt(this.eflags());
