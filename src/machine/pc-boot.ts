@@ -11,6 +11,7 @@ import type { BootPlan, BootState } from "../firmware/boot-state.js";
 import { CmosReg, cmosContents, type DiskGeometry, FLOPPY_TYPES } from "../firmware/cmos.js";
 import { directE820 } from "../firmware/e820.js";
 import { FwCfg } from "../firmware/fw-cfg.js";
+import { parseBzImage } from "../firmware/loaders/bzimage.js";
 import { kernelKind, planKernel } from "../firmware/loaders/load-kernel.js";
 import { parseModuleList } from "../firmware/loaders/multiboot.js";
 import { addMachineItems } from "../firmware/machine-items.js";
@@ -93,9 +94,14 @@ export class PcBoot {
         arguments: m.arguments,
       });
     // Someone looks at the screen, or a ROM image was given to run: the kernel starts as under a BIOS.
-    const afterBios = config.bios !== undefined || (machine.hasDisplay && (config.graphics || kind === "multiboot"));
-    const start = afterBios ? "real16" : machine.longMode && config.arch === "x86_64" ? "unpacked" : "protected32";
-    const plan = planKernel(image, { commandLine: k.append ?? "", modules, start });
+    const longMode = machine.longMode && config.arch === "x86_64";
+    const afterBios =
+      config.bios !== undefined ||
+      (machine.hasDisplay && (config.graphics || kind === "multiboot")) ||
+      // It says itself, through the BIOS, that this is no processor for it.
+      (!longMode && kind === "bzImage" && parseBzImage(image).has64BitEntry);
+    const start = afterBios ? "unpacked16" : "unpacked";
+    const plan = planKernel(image, { commandLine: k.append ?? "", modules, start, longMode });
     const split = splitRam(config.memoryBytes);
     plan.check(directE820(split.below4g, split.above4g));
     return new PcBoot(config, plan, afterBios);

@@ -1,13 +1,18 @@
 /**
- * Linux kernels in bzImage (and old zImage) format, started in one of four ways:
+ * Linux kernels in bzImage (and old zImage) format, started in one of five ways:
  *
  *   real16        the setup code runs in real mode and asks the BIOS: what a boot loader under firmware does
+ *   unpacked16    the same, but the setup code jumps to the kernel proper, unpacked here (code32_start)
  *   protected32   the 32-bit entry, with a zero page; the kernel unpacks itself
  *   long64        the same at the 64-bit entry (protocol 2.12)
- *   unpacked      the kernel proper, unpacked here, at its own 64-bit entry: no decompressor runs in the guest
+ *   unpacked      the kernel proper, unpacked here, at its own entry (32 or 64 bits, by its ELF class)
+ *
+ * Unpacked, no decompressor runs in the guest, which takes an emulator ten times as long as it takes here. What the
+ * decompressor also does is left out: the kernel stays at the addresses it was linked for (no KASLR, as with `nokaslr`).
  *
  * Source: Linux, Documentation/arch/x86/boot.rst, "The Linux/x86 Boot Protocol" 2.02 to 2.15.
- * Not done: protocols before 2.02, the EFI handover entry, initial RAM disks above 4 GiB, setup_data.
+ * Not done: protocols before 2.02, the EFI handover entry, initial RAM disks above 4 GiB, setup_data; kernels packed by
+ * bzip2, LZMA alone, LZO or Zstandard unpack themselves.
  */
 import { VmError } from "../../base/errors.js";
 import {
@@ -20,9 +25,12 @@ import {
   LowMemory,
 } from "../boot-state.js";
 import type { E820Entry } from "../e820.js";
-import { ElfMachine, isElf, layoutElf, parseElf } from "./elf.js";
+import { type ElfImage, ElfMachine, isElf, layoutElf, parseElf } from "./elf.js";
 import { ImageReader, type ImageSource, imageError, Layout } from "./image.js";
-import { LZ4_LEGACY_MAGIC, unpackLz4Legacy } from "./lz4.js";
+import { gunzip, isGzip } from "./inflate.js";
+import { LONG_MODE_STUB, longModeStub } from "./long-mode-stub.js";
+import { isLz4Legacy, unpackLz4Legacy } from "./lz4.js";
+import { isXz, unpackXz } from "./xz.js";
 import { commandLineBytes, LOADER_TYPE_UNDEFINED, LoadFlag, SetupHeader, XloadFlag, zeroPage } from "./zero-page.js";
 
 const HDRS = 0x53726448;
@@ -31,6 +39,7 @@ const SECTOR = 512;
 const PROTOCOL = {
   cmdLinePtr: 0x202,
   initrdMax: 0x203,
+  alignment: 0x205,
   syssize32: 0x204,
   cmdlineSize: 0x206,
   payload: 0x208,
@@ -68,6 +77,8 @@ export interface BzImage {
   readonly has64BitEntry: boolean;
   /** What the kernel needs to run in, before it has read the memory map. */
   readonly runArea: { readonly base: number; readonly size: number };
+  /** What the kernel's base must be a multiple of; 1 when the protocol does not say. */
+  readonly alignment: number;
   /** The compressed kernel inside `kernel`; empty when the protocol does not say. */
   readonly payload: Uint8Array;
 }
@@ -116,6 +127,7 @@ export function parseBzImage(image: ImageSource): BzImage {
     runArea: hasPref
       ? { base: r.u64(SetupHeader.prefAddress), size: r.u32(SetupHeader.initSize) }
       : { base: loadAddress, size: kernel.length },
+    alignment: version >= PROTOCOL.alignment ? r.u32(SetupHeader.kernelAlignment) || 1 : 1,
     payload: version >= PROTOCOL.payload ? payloadOf(r, kernel) : new Uint8Array(0),
   };
 }
@@ -130,39 +142,56 @@ function versionText(version: number): string {
   return `${version >> 8}.${String(version & 255).padStart(2, "0")}`;
 }
 
+/** How kernels are packed that can be unpacked here. */
+const PACKINGS: readonly { is(data: Uint8Array): boolean; unpack(data: Uint8Array, maxBytes: number): Uint8Array | undefined }[] =
+  [
+    { is: isLz4Legacy, unpack: unpackLz4Legacy },
+    { is: isXz, unpack: unpackXz },
+    { is: isGzip, unpack: gunzip },
+    // Its four bytes of size are no part of it, but in nobody's way.
+    { is: isElf, unpack: (data) => data.subarray(0, data.length - 4) },
+  ];
+
 /**
- * The kernel proper, when it is packed in a way we can undo (LZ4, or gzip when `inflate` is given): an x86-64 ELF file.
- * Undefined when it is not.
+ * The kernel proper, when it is packed in a way that can be undone: an ELF file for x86, 32 or 64 bits. Undefined when it is
+ * not, when it is damaged, or larger than 256 MiB.
  */
-export function unpackKernel(
-  b: BzImage,
-  inflate?: (gzip: Uint8Array, maxBytes: number) => Uint8Array | undefined,
-): ImageSource | undefined {
+export function unpackKernel(b: BzImage): ImageSource | undefined {
   const p = b.payload;
   if (p.length < 8) return undefined;
-  const magic = new DataView(p.buffer, p.byteOffset).getUint32(0, true);
-  let bytes: Uint8Array | undefined;
-  if (isElf(p)) bytes = p;
-  else if (magic === LZ4_LEGACY_MAGIC) bytes = unpackLz4Legacy(p, UNPACKED_MAX);
-  else if ((magic & 0xffff) === 0x8b1f) bytes = inflate?.(p, UNPACKED_MAX);
-  if (!bytes || !isElf(bytes)) return undefined;
-  const source = { ...b.image, bytes };
-  const elf = parseElf(source);
-  return elf.bits === 64 && elf.machine === ElfMachine.x86_64 ? source : undefined;
+  // The build puts the size behind the packed kernel (gzip ends with it anyway).
+  const size = new DataView(p.buffer, p.byteOffset).getUint32(p.length - 4, true);
+  if (size > UNPACKED_MAX) return undefined;
+  const bytes = PACKINGS.find((k) => k.is(p))?.unpack(p, UNPACKED_MAX);
+  return bytes?.length === size && isElf(bytes) ? { ...b.image, bytes } : undefined;
 }
 
-export type BzImageStart = "real16" | "protected32" | "long64" | "unpacked";
+/** Whether an unpacked kernel can be entered where its headers put it. */
+function isStartable(b: BzImage, elf: ElfImage): boolean {
+  const is64 = elf.bits === 64 && elf.machine === ElfMachine.x86_64;
+  if (!is64 && !(elf.bits === 32 && elf.machine === ElfMachine.i386)) return false;
+  const base = Math.min(...elf.loads.map((s) => s.physicalAddress));
+  return (
+    is64 === b.has64BitEntry &&
+    (b.version < PROTOCOL.pref || base === b.runArea.base) &&
+    base % b.alignment === 0 &&
+    elf.loads.some((s) => elf.entry >= s.physicalAddress && elf.entry < s.physicalAddress + s.fileSize)
+  );
+}
+
+export type BzImageStart = "real16" | "unpacked16" | "protected32" | "long64" | "unpacked";
 
 export interface LinuxOptions {
   readonly commandLine: string;
   readonly initrd?: ImageSource | undefined;
   readonly start: BzImageStart;
-  readonly inflate?: (gzip: Uint8Array, maxBytes: number) => Uint8Array | undefined;
+  /** Whether the processor has 64-bit mode. Default true. */
+  readonly longMode?: boolean;
 }
 
 /**
- * A plan to start the kernel. `long64` falls back to `protected32` when the kernel has no 64-bit entry, `unpacked` to
- * `long64` when its packing is not known.
+ * A plan to start the kernel. `unpacked` falls back to `long64` and `unpacked16` to `real16` when the packing is not known,
+ * `long64` to `protected32` when kernel or processor have no 64-bit mode; there a 64-bit kernel stops by itself.
  * @throws VmError "image/..." for the file, "option/invalid" for a command line that is too long
  */
 export function planBzImage(image: ImageSource, options: LinuxOptions): BootPlan {
@@ -173,32 +202,46 @@ export function planBzImage(image: ImageSource, options: LinuxOptions): BootPlan
       "option/invalid",
       `-append: ${commandLine.length - 1} bytes; this kernel takes at most ${b.commandLineMax}`,
     );
-  const unpacked = options.start === "unpacked" ? unpackKernel(b, options.inflate) : undefined;
-  let start = options.start;
-  if (start === "unpacked" && !unpacked) start = "long64";
-  if (start === "long64" && !b.has64BitEntry) start = "protected32";
+  const longMode = options.longMode ?? true;
+  let start: BzImageStart = options.start;
   if (!b.loadedHigh) start = "real16";
+  // Many megabytes: let go of after each start, unpacked again for the next.
+  let held: ImageSource | undefined;
+  let elf: ElfImage | undefined;
+  if (start === "unpacked" || start === "unpacked16") {
+    if (longMode || !b.has64BitEntry) held = unpackKernel(b);
+    if (held) elf = parseElf(held);
+    if (elf && !isStartable(b, elf)) elf = held = undefined;
+    if (!elf) start = start === "unpacked" ? "long64" : "real16";
+  }
+  if (start === "long64" && !(b.has64BitEntry && longMode)) start = "protected32";
 
   const arrange = (map: readonly E820Entry[], vgaText = false, rsdpAddress?: number): { layout: Layout; state: BootState } => {
     const layout = new Layout(map);
     // RAM disk and kernel first: it is their size that the user can do something about.
-    let elfEntry = 0;
-    if (unpacked) {
-      const elf = parseElf(unpacked);
-      layoutElf(layout, unpacked, elf, "kernel");
-      elfEntry = elf.entry;
-    } else layout.put(image, "kernel", b.loadAddress, b.kernel);
-    // The decompressor's working room; a kernel that is unpacked already has all it needs in its segments.
-    if (b.loadedHigh && !unpacked) layout.claim(image, "kernel", b.runArea.base, b.runArea.size);
+    if (elf) {
+      held ??= unpackKernel(b)!;
+      layoutElf(layout, held, elf, "kernel");
+    } else {
+      layout.put(image, "kernel", b.loadAddress, b.kernel);
+      // The decompressor's working room; a kernel that is unpacked already has all it needs in its segments.
+      if (b.loadedHigh) layout.claim(image, "kernel", b.runArea.base, b.runArea.size);
+    }
     let initrd: { base: number; length: number } | undefined;
     if (options.initrd) {
       const base = layout.top(options.initrd, options.initrd.bytes.length, PAGE, b.initrdAddressMax + 1);
       layout.put(options.initrd, "initial RAM disk", base, options.initrd.bytes);
       initrd = { base, length: options.initrd.bytes.length };
     }
-    if (start === "real16") {
+    if (start === "real16" || start === "unpacked16") {
+      let code32Start = b.loadAddress;
+      if (elf?.bits === 32) code32Start = elf.entry;
+      else if (elf) {
+        code32Start = LONG_MODE_STUB;
+        layout.put(image, "64-bit start", LONG_MODE_STUB, longModeStub(elf.entry));
+      }
       const where = b.loadedHigh ? REAL_MODE.high : REAL_MODE.low;
-      layout.put(image, "setup code", where.setup, realModeSetup(b, where, initrd));
+      layout.put(image, "setup code", where.setup, realModeSetup(b, where, initrd, code32Start));
       layout.put(image, "command line", where.commandLine, commandLine);
       const segment = where.setup >> 4;
       return {
@@ -211,7 +254,7 @@ export function planBzImage(image: ImageSource, options: LinuxOptions): BootPlan
         },
       };
     }
-    const mode = start === "protected32" ? "protected32" : "long64";
+    const mode = start === "protected32" || elf?.bits === 32 ? "protected32" : "long64";
     layout.put(
       image,
       "zero page",
@@ -233,7 +276,7 @@ export function planBzImage(image: ImageSource, options: LinuxOptions): BootPlan
       layout,
       state: {
         cpuMode: mode,
-        entry: unpacked ? elfEntry : b.loadAddress + (mode === "long64" ? ENTRY64_OFFSET : 0),
+        entry: elf ? elf.entry : b.loadAddress + (mode === "long64" ? ENTRY64_OFFSET : 0),
         registers: { esi: LowMemory.info },
         gdt: { base: LowMemory.gdt, limit: BOOT_GDT_LIMIT },
         ...(mode === "long64" ? { cr3: LowMemory.pageTables } : {}),
@@ -248,6 +291,7 @@ export function planBzImage(image: ImageSource, options: LinuxOptions): BootPlan
     place: (target: BootTarget) => {
       const { layout, state } = arrange(target.map, target.vgaText, target.rsdpAddress);
       layout.commit(target.memory);
+      held = undefined;
       return state;
     },
   };
@@ -258,12 +302,14 @@ function realModeSetup(
   b: BzImage,
   where: { heapEnd: number; commandLine: number },
   initrd: { base: number; length: number } | undefined,
+  code32Start: number,
 ): Uint8Array {
   const setup = b.setup.slice();
   const view = new DataView(setup.buffer);
   setup[SetupHeader.typeOfLoader] = LOADER_TYPE_UNDEFINED;
   setup[SetupHeader.loadFlags] = setup[SetupHeader.loadFlags]! | LoadFlag.canUseHeap;
   view.setUint16(SetupHeader.heapEndPtr, where.heapEnd - 0x200, true);
+  view.setUint32(SetupHeader.code32Start, code32Start, true);
   view.setUint32(SetupHeader.cmdLinePtr, where.commandLine, true);
   if (initrd) {
     view.setUint32(SetupHeader.ramdiskImage, initrd.base, true);

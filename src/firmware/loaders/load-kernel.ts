@@ -44,7 +44,8 @@ export interface KernelOptions {
   readonly modules: readonly MultibootModule[];
   /** How a bzImage is to start. */
   readonly start: BzImageStart;
-  readonly inflate?: (gzip: Uint8Array, maxBytes: number) => Uint8Array | undefined;
+  /** Whether the processor has 64-bit mode. Default true. */
+  readonly longMode?: boolean;
 }
 
 /** @throws VmError naming the option and the file */
@@ -58,6 +59,6 @@ export function planKernel(image: ImageSource, options: KernelOptions): BootPlan
     commandLine,
     initrd,
     start: options.start,
-    ...(options.inflate ? { inflate: options.inflate } : {}),
+    longMode: options.longMode ?? true,
   });
 }

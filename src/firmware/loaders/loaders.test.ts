@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { VmError } from "../../base/errors.js";
 import { BOOT_ROM_KEY, bootRom, encodeBootState, installBootRom } from "../boot-rom.js";
 import { bootGdt, identityPageTables } from "../boot-state.js";
@@ -178,6 +179,92 @@ test("bzImage starts", () => {
   assert.deepEqual(z.bytes(0x10000, KERNEL.length), KERNEL);
 });
 
+/** A bzImage around a packed ELF kernel at 16 MiB; fields as in `makeBzImage`. */
+function packedKernel(shape: ElfShape, pack: (elf: Uint8Array) => Uint8Array, fields: Parameters<typeof makeBzImage>[1] = []) {
+  const payload = pack(makeElf({ address: 0x1000000, memorySize: 0x2000, ...shape }));
+  return makeBzImage(Uint8Array.of(...KERNEL.subarray(0, 64), ...payload), [
+    [0x230, 4, 0x200000],
+    [0x236, 2, shape.bits === 32 ? 0 : 1],
+    [0x248, 4, 64],
+    [0x24c, 4, payload.length],
+    ...fields,
+  ]);
+}
+const gzip = (elf: Uint8Array) => new Uint8Array(gzipSync(elf));
+/** As the kernel's build does for packings without a size of their own. */
+const withSize = (data: Uint8Array, size: number) => new ByteWriter(data.length + 4).bytes(data).u32(size).finish();
+
+test("unpacked kernels", () => {
+  const w = { bits: 64 } as const;
+  const n = { bits: 32 } as const;
+  const [packed64, packed32] = [packedKernel(w, gzip), packedKernel(n, gzip)];
+  type Row = [
+    name: string,
+    bytes: Uint8Array,
+    start: BzImageStart,
+    longMode: boolean,
+    mode: string,
+    entry: number,
+    code32?: number,
+  ];
+  const rows: Row[] = [
+    ["64 bits", packed64, "unpacked", true, "long64", 0x1000000],
+    ["64 bits, entry behind the base", packedKernel({ ...w, entry: 0x1000002 }, gzip), "unpacked", true, "long64", 0x1000002],
+    ["64 bits, not packed", packedKernel(w, (e) => withSize(e, e.length)), "unpacked", true, "long64", 0x1000000],
+    ["64 bits, no such processor", packed64, "unpacked", false, "protected32", 0x100000],
+    ["64 bits under a BIOS", packed64, "unpacked16", true, "real16", 0, 0x100000],
+    ["64 bits under a BIOS, no such processor", packed64, "unpacked16", false, "real16", 0, 0x100000],
+    ["32 bits", packed32, "unpacked", true, "protected32", 0x1000000],
+    ["32 bits, so is the processor", packed32, "unpacked", false, "protected32", 0x1000000],
+    ["32 bits under a BIOS", packed32, "unpacked16", false, "real16", 0, 0x1000000],
+    // What is not as expected starts packed.
+    ["elsewhere than preferred", packedKernel({ ...w, address: 0x1200000 }, gzip), "unpacked", true, "long64", 0x100200],
+    ["not aligned", packedKernel(w, gzip, [[0x230, 4, 0x2000000]]), "unpacked", true, "long64", 0x100200],
+    ["entry outside", packedKernel({ ...w, entry: 0x100100 }, gzip), "unpacked", true, "long64", 0x100200],
+    ["a virtual entry", packedKernel({ ...n, entry: 0xc1000000 }, gzip), "unpacked", true, "protected32", 0x100000],
+    ["another size behind", packedKernel(w, (e) => withSize(gzip(e), 5)), "unpacked", true, "long64", 0x100200],
+    ["too large", packedKernel(w, (e) => withSize(gzip(e), 2 ** 32 - 1)), "unpacked", true, "long64", 0x100200],
+    ["damaged", packedKernel(w, (e) => gzip(e).map((b, i) => (i === 40 ? b ^ 1 : b))), "unpacked", true, "long64", 0x100200],
+    ["no ELF", packedKernel(w, () => gzip(KERNEL)), "unpacked", true, "long64", 0x100200],
+    ["an unknown packing", packedKernel(w, () => KERNEL), "unpacked16", true, "real16", 0, 0x100000],
+    ["32 bits in an image with a 64-bit entry", packedKernel(n, gzip, [[0x236, 2, 1]]), "unpacked", true, "long64", 0x100200],
+  ];
+  for (const [name, bytes, start, longMode, mode, entry, code32] of rows) {
+    const m = testMachine();
+    const p = planKernel(image(bytes), {
+      commandLine: "console=ttyS0",
+      modules: [{ image: image(KERNEL, "-initrd", "rd"), arguments: "" }],
+      start,
+      longMode,
+    });
+    p.check(m.map);
+    const unpacked = /unpacked/.test(p.description);
+    // Every reset places it again.
+    for (let times = 0; times < 2; times++) {
+      m.memory.writeBytes(0x100000, new Uint8Array(256));
+      m.memory.writeBytes(0x1000000, new Uint8Array(0x2001).fill(0xcc));
+      const s = p.place({ memory: m.memory, map: m.map });
+      assert.deepEqual([s.cpuMode, s.entry], [mode, entry], name);
+      assert.equal(u32(m.bytes(0x1000000, 4), 0), unpacked ? 0x00fdebf4 : 0xcccccccc, `${name}: code`);
+      assert.deepEqual([...m.bytes(0x1001fff, 2)], [unpacked ? 0 : 0xcc, 0xcc], `${name}: bss`);
+      assert.deepEqual(m.bytes(RAM_BYTES - 4096, 4096), KERNEL, `${name}: initrd`);
+      assert.equal(
+        m.bytes(0x100000, 64).some((b, i) => b !== KERNEL[i]),
+        unpacked,
+        `${name}: packed part`,
+      );
+      const header = mode === "real16" ? m.bytes(0x10000, 1024) : m.bytes(s.registers.esi!, 4096);
+      assert.deepEqual([u32(header, 0x214), u32(header, 0x218)], [code32 ?? 0x100000, RAM_BYTES - 4096], name);
+      if (code32 === 0x100000 && unpacked) {
+        // mov eax, tables; descriptors and tables where its code says.
+        assert.deepEqual([...m.bytes(0x100000, 5)], [0xb8, 0, 0x10, 0x10, 0], name);
+        assert.deepEqual(m.bytes(0x100080, 32), bootGdt("long64"), name);
+        assert.deepEqual(m.bytes(0x101000, 6 * 4096), identityPageTables(0x101000), name);
+      }
+    }
+  }
+});
+
 test("PVH", () => {
   for (const bits of [32, 64] as const) {
     const m = testMachine();
@@ -290,6 +377,9 @@ test("the embedded guest's kernel", () => {
   assert.ok(isElf(kernel.bytes));
   const state = planKernel(image(bytes), { commandLine: "", modules: [], start: "unpacked" }).place(testMachine());
   assert.deepEqual([state.cpuMode, state.entry], ["long64", 0x1000000]);
+  const screen = planKernel(image(bytes), { commandLine: "", modules: [], start: "unpacked16" });
+  assert.match(screen.description, /unpacked16 start/);
+  assert.equal(screen.place(testMachine()).cpuMode, "real16");
   const pvh = planKernel(kernel, { commandLine: "", modules: [], start: "unpacked" }).place(testMachine());
   assert.equal(pvh.cpuMode, "protected32");
   // Every cut of the file is refused or loads; nothing else comes out of it.

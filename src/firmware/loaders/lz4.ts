@@ -4,7 +4,12 @@
  */
 
 /** The first four bytes of a legacy frame, little-endian. */
-export const LZ4_LEGACY_MAGIC = 0x184c2102;
+const LZ4_LEGACY_MAGIC = 0x184c2102;
+
+/** Whether the bytes begin as a legacy frame does. */
+export function isLz4Legacy(data: Uint8Array): boolean {
+  return data.length >= 8 && new DataView(data.buffer, data.byteOffset).getUint32(0, true) === LZ4_LEGACY_MAGIC;
+}
 
 /**
  * Unpacks a legacy frame.
@@ -13,7 +18,7 @@ export const LZ4_LEGACY_MAGIC = 0x184c2102;
  */
 export function unpackLz4Legacy(data: Uint8Array, maxBytes: number): Uint8Array | undefined {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  if (data.length < 8 || view.getUint32(0, true) !== LZ4_LEGACY_MAGIC) return undefined;
+  if (!isLz4Legacy(data)) return undefined;
   let out = new Uint8Array(Math.min(maxBytes, Math.max(65536, data.length * 4)));
   let length = 0;
   let at = 4;
