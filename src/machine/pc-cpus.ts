@@ -6,7 +6,7 @@ import { TcgEngine } from "../accel/tcg/engine.js";
 import { MAP_RAM, MAP_ROM, PHYS_MAP, PHYS_MAP_PAGES } from "../accel/tcg/map.js";
 import type { Trace } from "../base/trace.js";
 import type { HostScheduler } from "../host/scheduler.js";
-import type { TimerQueue, VirtualClock } from "../hw/core/clock.js";
+import { InstructionClock, type MachineClock, type TimerQueue } from "../hw/core/clock.js";
 import type { DeviceContext } from "../hw/core/device.js";
 import { Apic } from "../hw/intc/apic.js";
 import { ApicBus } from "../hw/intc/apic-bus.js";
@@ -34,7 +34,9 @@ export interface PcCpusOptions {
   readonly shared: boolean;
   readonly trace: Trace;
   readonly scheduler: HostScheduler;
-  readonly clock: VirtualClock;
+  readonly clock: MachineClock;
+  /** With an InstructionClock: whether an idle machine waits for real time. */
+  readonly icountSleep: boolean;
   readonly timers: TimerQueue;
   readonly randomBytes: (out: Uint8Array) => void;
   readonly tier1: boolean;
@@ -119,7 +121,7 @@ export class PcCpus {
       },
       o.trace,
       o.shared,
-      { tier1: o.tier1 },
+      { tier1: o.tier1, synchronous: o.clock instanceof InstructionClock },
       () => o.hostMs(),
     );
     for (let i = 0; i < o.count; i++) {
@@ -272,7 +274,7 @@ export class PcCpus {
     this.breakSlice = false;
     let idle = false;
     try {
-      const end = clock.nowNs() + SLICE_NS;
+      const end = this.o.hostMs() + SLICE_NS / 1e6;
       while (this.running && !this.breakSlice) {
         timers.runDue();
         idle = true;
@@ -281,12 +283,17 @@ export class PcCpus {
           this.turn = (this.turn + 1) % this.o.count;
           this.current = cpu;
           if (this.isIdle(cpu)) continue;
-          if (this.engine.run(cpu, TURN_INSNS) !== "halted") idle = false;
+          if (this.runTurn(cpu) !== "halted") idle = false;
         }
         const now = clock.nowNs();
-        if (idle && timers.nextDeadlineNs() > now) break;
+        if (idle && timers.nextDeadlineNs() > now) {
+          // Counted time with sleep=off does not wait: it is the next event's time at once.
+          if (!(clock instanceof InstructionClock) || this.o.icountSleep || timers.nextDeadlineNs() === Number.POSITIVE_INFINITY)
+            break;
+          clock.advanceTo(timers.nextDeadlineNs());
+        }
         idle = false;
-        if (now >= end) break;
+        if (this.o.hostMs() >= end) break;
       }
     } catch (error) {
       this.running = false;
@@ -302,13 +309,30 @@ export class PcCpus {
       this.schedule();
       return;
     }
-    const delay = (timers.nextDeadlineNs() - clock.nowNs()) / 1e6;
+    const deadline = timers.nextDeadlineNs();
+    const delay = (deadline - clock.nowNs()) / 1e6;
     if (delay <= 0.05) this.schedule();
     else
       this.cancelSleep = this.o.scheduler.after(Math.min(delay, MAX_SLEEP_MS), () => {
         this.cancelSleep = undefined;
+        if (clock instanceof InstructionClock && deadline !== Number.POSITIVE_INFINITY) clock.advanceTo(deadline);
         this.schedule();
       });
+  }
+
+  /** One vCPU's turn; with counted time it ends at the next timer. */
+  private runTurn(cpu: number): string {
+    const { clock, timers } = this.o;
+    if (!(clock instanceof InstructionClock)) return this.engine.run(cpu, TURN_INSNS);
+    const left = (timers.nextDeadlineNs() - clock.nowNs()) / 2 ** clock.shift;
+    const budget = Math.max(1, Math.min(TURN_INSNS, Math.ceil(left)));
+    const at = (this.engine.envOf(cpu) + L.BUDGET) >>> 2;
+    this.ram.i32[at] = budget;
+    clock.turnInsns = () => budget - this.ram.i32[at]!;
+    const end = this.engine.run(cpu, budget);
+    clock.turnInsns = () => 0;
+    clock.endTurn(this.engine.lastUsed);
+    return end;
   }
 
   private isIdle(cpu: number): boolean {

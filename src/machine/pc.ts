@@ -10,7 +10,7 @@ import type { BootDevice } from "../firmware/boot-order.js";
 import { Fdc } from "../hw/block/fdc.js";
 import type { FloppyDrive } from "../hw/block/floppy-drive.js";
 import type { Uart16550 } from "../hw/char/uart16550.js";
-import { TimerQueue, VirtualClock } from "../hw/core/clock.js";
+import { InstructionClock, type MachineClock, TimerQueue, VirtualClock } from "../hw/core/clock.js";
 import type { Device, DeviceContext } from "../hw/core/device.js";
 import { IrqLine, OrIrq } from "../hw/core/irq.js";
 import type { VgaIsa } from "../hw/display/vga-isa.js";
@@ -86,7 +86,7 @@ export class PcBoard implements Board {
   readonly memory: AddressSpace;
   readonly io: AddressSpace;
   readonly ctx: DeviceContext;
-  readonly clock: VirtualClock;
+  readonly clock: MachineClock;
   readonly timers: TimerQueue;
   readonly processors: PcCpus;
   readonly pci = new PciBus("pci.0", 0);
@@ -137,7 +137,11 @@ export class PcBoard implements Board {
     );
     this.memory = new AddressSpace("memory", 2 ** 40, this.ram);
     this.io = new AddressSpace("I/O", 0x10000, this.ram);
-    this.clock = new VirtualClock(host.clock);
+    const { icount } = config;
+    if (icount && icount.shift === "auto")
+      throw new VmError("option/unsupported", "-icount shift=auto: not supported; give a number from 0 to 10");
+    if (icount?.align) throw new VmError("option/unsupported", "-icount align=on: not supported");
+    this.clock = icount ? new InstructionClock(icount.shift as number) : new VirtualClock(host.clock);
     this.timers = new TimerQueue(this.clock);
     const startWall = host.clock.wallMs();
     const rtcBase =
@@ -174,6 +178,7 @@ export class PcBoard implements Board {
       trace,
       scheduler: host.scheduler,
       clock: this.clock,
+      icountSleep: icount?.sleep ?? true,
       timers: this.timers,
       randomBytes: (out) => host.randomBytes(out),
       tier1: accel?.props.tier1 !== "off",

@@ -6,8 +6,46 @@ export interface Clock {
   nowNs(): number;
 }
 
+/** The machine's time, as its owner starts and stops it. */
+export interface MachineClock extends Clock {
+  start(): void;
+  stop(): void;
+  /** Sets the time, as a restored snapshot does. */
+  set(ns: number): void;
+}
+
+/** Virtual time by executed instructions (`-icount`): one is 2^shift ns. The same on every host and run. */
+export class InstructionClock implements MachineClock {
+  private ns = 0;
+  /** Instructions of the turn under way. */
+  turnInsns: () => number = () => 0;
+
+  constructor(readonly shift: number) {}
+
+  nowNs(): number {
+    return this.ns + this.turnInsns() * 2 ** this.shift;
+  }
+
+  /** A turn has ended after so many instructions. */
+  endTurn(insns: number): void {
+    this.ns += insns * 2 ** this.shift;
+  }
+
+  /** Idle: the time is that of the next event. */
+  advanceTo(ns: number): void {
+    if (ns > this.ns) this.ns = ns;
+  }
+
+  start(): void {}
+  stop(): void {}
+
+  set(ns: number): void {
+    this.ns = ns;
+  }
+}
+
 /** Virtual time that follows the host's monotonic clock while running. */
-export class VirtualClock implements Clock {
+export class VirtualClock implements MachineClock {
   private baseNs = 0;
   private startedAt: number | undefined;
 
