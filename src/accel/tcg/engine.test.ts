@@ -174,6 +174,30 @@ onTiers("execution runs into an unmapped page", 64, (rig) => {
   assert.equal(rig.u32(0xd000), 1);
 });
 
+onTiers("addresses that are not canonical fault also as the first of a compiled loop", 64, (rig) => {
+  // mov ecx,50; L: mov rax,[rbx]; add rdx,rax; mov [rsi+8],rdx; dec ecx; jnz L; hlt
+  rig.load(CODE_AT, hex("b9 32 00 00 00 48 8b 03 48 01 c2 48 89 56 08 ff c9 75 f2 f4"));
+  for (const [rbx, rsi, vector] of [
+    [BigInt(DATA_AT), BigInt(DATA_AT), -1],
+    [1n << 63n, BigInt(DATA_AT), 13],
+    [BigInt(DATA_AT), 1n << 63n, 13],
+    [1n << 47n, BigInt(DATA_AT), 13],
+    [-(1n << 47n) - 8n, BigInt(DATA_AT), 13],
+    [-8n, BigInt(DATA_AT), 14],
+    [(1n << 47n) - 8n, BigInt(DATA_AT), 14],
+  ] as const) {
+    rig.resetState();
+    rig.setGpr(3, rbx);
+    rig.setGpr(6, rsi);
+    rig.setGpr(ECX, 50n);
+    // Right into the loop.
+    rig.set64(L.RIP, BigInt(CODE_AT + 5));
+    const s = rig.run();
+    assert.equal(s.vector, vector, `rbx ${rbx.toString(16)} rsi ${rsi.toString(16)}`);
+    assert.equal(s.gpr[ECX], vector < 0 ? 0n : 50n);
+  }
+});
+
 onTiers("#DE in a hot loop points at the division", 32, (rig) => {
   // mov ecx,300; L: mov eax,1000; xor edx,edx; sub ecx,1; div ecx; add ebx,eax; jmp L
   rig.load(CODE_AT, hex("b9 2c 01 00 00 b8 e8 03 00 00 31 d2 83 e9 01 f7 f1 01 c3 eb f0"));

@@ -32,6 +32,12 @@ export interface EmitContext {
   site(info: SiteInfo): number;
 }
 
+/**
+ * Page tag of no page, as halves: an address that is not canonical, so that no access succeeds there, and that no program
+ * has by accident (one that uses it all the same gets POISON_PAGE instead of #GP).
+ */
+const NO_PAGE: readonly [number, number] = [0x7f4a7000, 0x9e3779b9 | 0];
+
 /** Page-tag locals of one region at most, per kind of access. */
 const MAX_TAGS = 12;
 
@@ -151,7 +157,7 @@ class RegionEmitter {
     const tail = w.bytes.slice(at, w.length);
     w.length = at;
     for (const t of [...this.tagLists.r, ...this.tagLists.w]) {
-      w.i64(0, 0x80000000 | 0);
+      w.i64(...NO_PAGE);
       w.set(t.tag);
       w.i32(POISON_PAGE);
       w.set(t.host);
