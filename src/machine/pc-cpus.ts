@@ -23,6 +23,8 @@ const TURN_INSNS = 50_000;
 const SLICE_NS = 4e6;
 /** Longest sleep, so that wall-clock changes are seen. */
 const MAX_SLEEP_MS = 1000;
+/** A shorter wait than this goes through the event loop once instead. */
+const SHORTEST_SLEEP_MS = 0.05;
 
 const APIC_BASE_MSR = 0x1b;
 const TSC_DEADLINE_MSR = 0x6e0;
@@ -285,6 +287,8 @@ export class PcCpus {
           if (this.isIdle(cpu)) continue;
           if (this.runTurn(cpu) !== "halted") idle = false;
         }
+        // One vCPU may have woken another that had its turn before.
+        for (let i = 0; idle && i < this.o.count; i++) idle = this.isIdle(i);
         const now = clock.nowNs();
         if (idle && timers.nextDeadlineNs() > now) {
           // Counted time with sleep=off does not wait: it is the next event's time at once.
@@ -309,14 +313,18 @@ export class PcCpus {
       this.schedule();
       return;
     }
-    const deadline = timers.nextDeadlineNs();
-    const delay = (deadline - clock.nowNs()) / 1e6;
-    if (delay <= 0.05) this.schedule();
+    const delay = Math.min((timers.nextDeadlineNs() - clock.nowNs()) / 1e6, MAX_SLEEP_MS);
+    const wake = () => {
+      // Counted time stands while nothing runs: it gets what has been slept.
+      if (clock instanceof InstructionClock && timers.nextDeadlineNs() !== Number.POSITIVE_INFINITY)
+        clock.advanceTo(clock.nowNs() + Math.ceil(delay * 1e6));
+      this.schedule();
+    };
+    if (delay <= SHORTEST_SLEEP_MS) wake();
     else
-      this.cancelSleep = this.o.scheduler.after(Math.min(delay, MAX_SLEEP_MS), () => {
+      this.cancelSleep = this.o.scheduler.after(delay, () => {
         this.cancelSleep = undefined;
-        if (clock instanceof InstructionClock && deadline !== Number.POSITIVE_INFINITY) clock.advanceTo(deadline);
-        this.schedule();
+        wake();
       });
   }
 
