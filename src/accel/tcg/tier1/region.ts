@@ -23,9 +23,9 @@ export interface Node {
   readonly pcLo: number;
   readonly pcHi: number;
   /** IR words without the terminator, four a record. */
-  readonly words: Int32Array;
-  readonly records: number;
-  readonly insnRecord: Uint16Array;
+  words: Int32Array;
+  records: number;
+  insnRecord: Uint16Array;
   readonly insnOffset: Uint16Array;
   readonly insns: number;
   readonly size: number;
@@ -71,17 +71,18 @@ export function growRegion(entry: Block, host: RegionHost, limits: RegionLimits)
   const pages = new Set<number>();
   const mapping: Region["mapping"] = [];
   let insns = 0;
-  const queue: { block: Block; cc: number; weight: number }[] = [{ block: entry, cc: -1, weight: 0 }];
+  const queue: { block: Block; weight: number }[] = [{ block: entry, weight: 0 }];
   const pending = new Map<string, Edge[]>();
+  const blocks: Block[] = [];
   while (queue.length && nodes.length < limits.maxNodes && insns < limits.maxInsns) {
     // The block that has run most comes next.
     let best = 0;
     for (let i = 1; i < queue.length; i++) if (queue[i]!.weight > queue[best]!.weight) best = i;
-    const { block, cc } = queue.splice(best, 1)[0]!;
+    const { block } = queue.splice(best, 1)[0]!;
     const k = key(block.pcLo, block.pcHi);
     if (byPc.has(k)) continue;
     const b = host.builder;
-    const t = host.frontEnd.translate(b, host.source(block.host), block.pcLo, block.pcHi, block.flags, 64, cc);
+    const t = host.frontEnd.translate(b, host.source(block.host), block.pcLo, block.pcHi, block.flags, 64);
     if (!t.simple) {
       if (nodes.length === 0) return undefined;
       continue;
@@ -109,6 +110,7 @@ export function growRegion(entry: Block, host: RegionHost, limits: RegionLimits)
       outCc: host.frontEnd.lastCc(),
     };
     nodes.push(node);
+    blocks.push(block);
     insns += b.insns;
     const page = block.host - (block.host % 4096);
     if (!pages.has(page)) {
@@ -123,15 +125,46 @@ export function growRegion(entry: Block, host: RegionHost, limits: RegionLimits)
       if (byPc.has(ek)) continue;
       const at = host.probe(e.pcLo, e.pcHi);
       const next = at ? host.warm(at, e.pcLo, e.pcHi) : undefined;
-      // The flags known at the end carry over only where this is the sole way in, which is not known yet: loops end it.
-      if (next?.simple && !next.host2) queue.push({ block: next, cc: -1, weight: host.executions(next) });
+      if (next?.simple && !next.host2) queue.push({ block: next, weight: host.executions(next) });
     }
   }
   for (const [k, list] of pending) {
     const n = byPc.get(k);
     if (n !== undefined) for (const e of list) e.node = n;
   }
+  for (const node of nodes) knowFlags(node, nodes, blocks[node.index]!, host);
   return { nodes, pages, mapping };
+}
+
+/** The static successors of a node. */
+function edgesOf(t: Terminator): readonly Edge[] {
+  return t.kind === "jump" ? [t.to] : t.kind === "branch" ? [t.taken, t.other] : t.targets;
+}
+
+/**
+ * Translates a node again if all ways into it leave the same flags operation. What is known at a node's end holds whatever
+ * was known at its beginning, so one pass in any order is sound.
+ */
+function knowFlags(node: Node, nodes: readonly Node[], block: Block, host: RegionHost): void {
+  if (node.index === 0) return;
+  let cc = -2;
+  for (const p of nodes)
+    for (const e of edgesOf(p.terminator)) {
+      if (e.node !== node.index) continue;
+      if (p.outCc < 0 || (cc !== -2 && cc !== p.outCc)) return;
+      cc = p.outCc;
+    }
+  if (cc < 0) return;
+  const b = host.builder;
+  host.frontEnd.translate(b, host.source(block.host), block.pcLo, block.pcHi, block.flags, 64, cc);
+  const { terminator, records } = terminatorOf(b.words, b.length);
+  node.words = b.words.slice(0, records * 4);
+  node.records = records;
+  node.insnRecord = b.insnRecord.slice(0, b.insns);
+  node.outCc = host.frontEnd.lastCc();
+  const t = node.terminator;
+  if (t.kind === "branch" && terminator.kind === "branch") t.cond = terminator.cond;
+  if (t.kind === "indirect" && terminator.kind === "indirect") t.slot = terminator.slot;
 }
 
 /** Splits the terminator off a block's records. */
