@@ -3,7 +3,7 @@
  * under the BIOS when the kernel needs what a BIOS leaves, else without firmware, the chipset set up as firmware would
  * have left it.
  */
-import { addAcpiFiles, buildPcAcpi, placeAcpi } from "../firmware/acpi/build.js";
+import { ACPI_DIRECT_BASE, addAcpiFiles, buildPcAcpi, placeAcpi } from "../firmware/acpi/build.js";
 import { type FloppyGeometry, PC_ACPI_DEFAULTS, type PcAcpiConfig } from "../firmware/acpi/config.js";
 import { addBootFiles, BootPath } from "../firmware/boot-order.js";
 import { BOOT_ROM_FILE, installBootRom } from "../firmware/boot-rom.js";
@@ -15,6 +15,7 @@ import { parseBzImage } from "../firmware/loaders/bzimage.js";
 import { kernelKind, planKernel } from "../firmware/loaders/load-kernel.js";
 import { parseModuleList } from "../firmware/loaders/multiboot.js";
 import { addMachineItems } from "../firmware/machine-items.js";
+import { MP_POINTER_BASE, mpPointer, mpTable } from "../firmware/mp-table.js";
 import {
   addSmbiosFiles,
   parseUuid,
@@ -49,6 +50,9 @@ const PCI_MEM_FIRST = 0xf0000000;
 const PCI_MEM_END = 0xfec00000;
 /** Where the PIRQ lines go. */
 const PIRQ_ROUTES = [10, 10, 11, 11];
+/** As in the ACPI tables: the SCI, and what PCI's interrupt links can be routed to. */
+const LEVEL_IRQS = [5, 9, 10, 11];
+const IO_APIC_VERSION = 0x20;
 
 /** MTRRs as firmware leaves them: types uncached, write-through, write-protected, write-back. */
 const Mtrr = {
@@ -208,6 +212,7 @@ export class PcBoot {
     const map = directE820(split.below4g, split.above4g);
     placeSmbios(board, this.smbiosConfig(board));
     const rsdp = this.config.acpi ? placeAcpi(board.memory, buildPcAcpi(this.acpiConfig(board))) : undefined;
+    placeMpTable(board, this.acpiConfig(board), rsdp?.end ?? ACPI_DIRECT_BASE);
     const state = this.plan.place({ memory: board.memory, map, rsdpAddress: rsdp?.rsdpAddress });
     enter(board, state);
   }
@@ -231,6 +236,31 @@ function placeSmbios(board: PcBoard, config: SmbiosConfig): void {
   board.memory.writeBytes(SMBIOS_BASE, smbiosAnchor(tables, SMBIOS_BASE + SMBIOS_ANCHOR_BYTES));
   board.memory.writeBytes(SMBIOS_BASE + SMBIOS_ANCHOR_BYTES, tables.bytes);
 }
+
+/** Puts the table at `address`, or the next multiple of 16, and the pointer where operating systems look for it. */
+function placeMpTable(board: PcBoard, acpi: PcAcpiConfig, address: number): void {
+  const env = board.processors.engine.envOf(0);
+  const at = Math.ceil(address / 16) * 16;
+  const table = mpTable({
+    apicIds: acpi.apicIds,
+    cpuSignature: board.ram.u32[(env + L.CPU_SIGNATURE) >>> 2]!,
+    cpuFeatures: board.ram.u32[(env + L.FEAT_1_EDX) >>> 2]!,
+    localApicAddress: acpi.localApicAddress,
+    ioApicId: acpi.ioApicId,
+    ioApicAddress: acpi.ioApicAddress,
+    ioApicVersion: IO_APIC_VERSION,
+    levelIrqs: LEVEL_IRQS,
+    pciInterrupts: board.pciFunctions().map(({ device: d }) => {
+      const pin = d.config[PciReg.interruptPin]!;
+      return { slot: d.devfn >> 3, pin, irq: pirqRoute(d.devfn >> 3, pin) };
+    }),
+  });
+  board.memory.writeBytes(at, table);
+  board.memory.writeBytes(MP_POINTER_BASE, mpPointer(at));
+}
+
+/** The IRQ of a device's interrupt pin (1 is INTA#). */
+const pirqRoute = (slot: number, pin: number): number => PIRQ_ROUTES[(slot + pin - 2) & 3]!;
 
 /** What firmware would have done: shadow RAM open, ACPI and SMBus ports, keyboard translation, BARs, interrupt lines. */
 function configureChipset(board: PcBoard): void {
@@ -272,7 +302,7 @@ function configureChipset(board: PcBoard): void {
   for (const d of functions) {
     if (d.barList().length) d.configWrite(PciReg.command, 2, d.command | PciCommand.io | PciCommand.memory);
     const pin = d.config[PciReg.interruptPin]!;
-    if (pin) d.configWrite(PciReg.interruptLine, 1, PIRQ_ROUTES[((d.devfn >> 3) + pin - 2) & 3]!);
+    if (pin) d.configWrite(PciReg.interruptLine, 1, pirqRoute(d.devfn >> 3, pin));
   }
 }
 

@@ -143,14 +143,16 @@ function versionText(version: number): string {
 }
 
 /** How kernels are packed that can be unpacked here. */
-const PACKINGS: readonly { is(data: Uint8Array): boolean; unpack(data: Uint8Array, maxBytes: number): Uint8Array | undefined }[] =
-  [
-    { is: isLz4Legacy, unpack: unpackLz4Legacy },
-    { is: isXz, unpack: unpackXz },
-    { is: isGzip, unpack: gunzip },
-    // Its four bytes of size are no part of it, but in nobody's way.
-    { is: isElf, unpack: (data) => data.subarray(0, data.length - 4) },
-  ];
+const PACKINGS: readonly {
+  is(data: Uint8Array): boolean;
+  unpack(data: Uint8Array, maxBytes: number, sizeBytes: number): Uint8Array | undefined;
+}[] = [
+  { is: isLz4Legacy, unpack: unpackLz4Legacy },
+  { is: isXz, unpack: unpackXz },
+  { is: isGzip, unpack: gunzip },
+  // Its four bytes of size are no part of it, but in nobody's way.
+  { is: isElf, unpack: (data) => data.subarray(0, data.length - 4) },
+];
 
 /**
  * The kernel proper, when it is packed in a way that can be undone: an ELF file for x86, 32 or 64 bits. Undefined when it is
@@ -162,7 +164,7 @@ export function unpackKernel(b: BzImage): ImageSource | undefined {
   // The build puts the size behind the packed kernel (gzip ends with it anyway).
   const size = new DataView(p.buffer, p.byteOffset).getUint32(p.length - 4, true);
   if (size > UNPACKED_MAX) return undefined;
-  const bytes = PACKINGS.find((k) => k.is(p))?.unpack(p, UNPACKED_MAX);
+  const bytes = PACKINGS.find((k) => k.is(p))?.unpack(p, UNPACKED_MAX, size);
   return bytes?.length === size && isElf(bytes) ? { ...b.image, bytes } : undefined;
 }
 

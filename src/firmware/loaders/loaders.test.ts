@@ -365,7 +365,8 @@ test("LZ4 legacy frames", () => {
     ["not LZ4", Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8), 100, undefined],
     ["cut", Uint8Array.of(2, 0x21), 100, undefined],
   ] as const)
-    assert.deepEqual(unpackLz4Legacy(data, max)?.slice(), want && Uint8Array.from(want), name);
+    for (const size of [undefined, 0, 3, 1000])
+      assert.deepEqual(unpackLz4Legacy(data, max, size)?.slice(), want && Uint8Array.from(want), `${name}, size ${size}`);
 });
 
 test("the embedded guest's kernel", () => {

@@ -14,12 +14,13 @@ export function isLz4Legacy(data: Uint8Array): boolean {
 /**
  * Unpacks a legacy frame.
  * @param maxBytes no more than this is ever allocated
+ * @param sizeBytes how much it is expected to be, when that is known; only saves time
  * @returns undefined when the data is damaged, truncated or would be larger than `maxBytes`
  */
-export function unpackLz4Legacy(data: Uint8Array, maxBytes: number): Uint8Array | undefined {
+export function unpackLz4Legacy(data: Uint8Array, maxBytes: number, sizeBytes = data.length * 4): Uint8Array | undefined {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   if (!isLz4Legacy(data)) return undefined;
-  let out = new Uint8Array(Math.min(maxBytes, Math.max(65536, data.length * 4)));
+  let out = new Uint8Array(Math.min(maxBytes, sizeBytes, data.length * EXPANSION_MAX));
   let length = 0;
   let at = 4;
   while (at + 4 <= data.length) {
@@ -36,7 +37,7 @@ export function unpackLz4Legacy(data: Uint8Array, maxBytes: number): Uint8Array 
         break;
       }
       if (end === DAMAGED || out.length >= maxBytes) return undefined;
-      const bigger = new Uint8Array(Math.min(maxBytes, out.length * 2));
+      const bigger = new Uint8Array(Math.min(maxBytes, Math.max(65536, out.length * 2)));
       bigger.set(out.subarray(0, length));
       out = bigger;
     }
@@ -45,6 +46,10 @@ export function unpackLz4Legacy(data: Uint8Array, maxBytes: number): Uint8Array 
   return length > 0 ? out.subarray(0, length) : undefined;
 }
 
+/** A byte of a match's length stands for 255. */
+const EXPANSION_MAX = 256;
+/** Up to here a loop copies faster than a call. */
+const SHORT = 32;
 const DAMAGED = -1;
 const FULL = -2;
 
@@ -66,9 +71,11 @@ function unpackBlock(src: Uint8Array, out: Uint8Array, from: number): number {
     }
     if (s + literals > n) return DAMAGED;
     if (d + literals > out.length) return FULL;
-    out.set(src.subarray(s, s + literals), d);
-    s += literals;
-    d += literals;
+    if (literals > SHORT) {
+      out.set(src.subarray(s, s + literals), d);
+      s += literals;
+      d += literals;
+    } else for (const end = s + literals; s < end; ) out[d++] = src[s++]!;
     if (s === n) return d;
     if (s + 2 > n) return DAMAGED;
     const distance = src[s]! | (src[s + 1]! << 8);
@@ -84,7 +91,7 @@ function unpackBlock(src: Uint8Array, out: Uint8Array, from: number): number {
       } while (b === 255);
     }
     if (d + match > out.length) return FULL;
-    if (distance >= match) {
+    if (distance >= match && match > SHORT) {
       out.copyWithin(d, d - distance, d - distance + match);
       d += match;
     } else for (const end = d + match; d < end; d++) out[d] = out[d - distance]!;
