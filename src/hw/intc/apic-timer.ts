@@ -55,10 +55,11 @@ export class ApicTimer {
       return;
     }
     // One-shot that has run out stays so; otherwise the running count goes on.
-    const left = this.current();
+    const now = this.clock.nowNs();
+    const left = this.countAt(now);
     this.mode = mode;
     if (left === 0) this.timer.disarm();
-    else this.schedule();
+    else this.schedule(now);
   }
 
   get divideConfiguration(): number {
@@ -66,12 +67,13 @@ export class ApicTimer {
   }
 
   setDivide(value: number): void {
-    const left = this.current();
+    const now = this.clock.nowNs();
+    const left = this.countAt(now);
     this.divide = value & 0x0b;
     if (this.mode === "tscDeadline" || this.initial === 0) return;
     // What is left of the count goes on at the new rate.
-    this.startNs = this.clock.nowNs() - (this.initial - left) * this.divisor;
-    this.schedule();
+    this.startNs = now - (this.initial - left) * this.divisor;
+    this.schedule(now);
   }
 
   get initialCount(): number {
@@ -82,13 +84,17 @@ export class ApicTimer {
     if (this.mode === "tscDeadline") return;
     this.initial = count >>> 0;
     this.startNs = this.clock.nowNs();
-    this.schedule();
+    this.schedule(this.startNs);
   }
 
   /** The current count register. */
   current(): number {
+    return this.countAt(this.clock.nowNs());
+  }
+
+  private countAt(now: number): number {
     if (this.mode === "tscDeadline" || this.initial === 0) return 0;
-    const elapsed = Math.floor((this.clock.nowNs() - this.startNs) / this.divisor);
+    const elapsed = Math.floor((now - this.startNs) / this.divisor);
     if (this.mode === "periodic") return this.initial - (elapsed % this.initial);
     return Math.max(0, this.initial - elapsed);
   }
@@ -110,12 +116,12 @@ export class ApicTimer {
     if (this.deadlineTsc !== 0n) this.setTscDeadline(this.deadlineTsc);
   }
 
-  private schedule(): void {
+  /** `now` is the one reading of the clock that the caller decided by: the host may take its time between two. */
+  private schedule(now: number): void {
     if (this.initial === 0) {
       this.timer.disarm();
       return;
     }
-    const now = this.clock.nowNs();
     const span = this.spanNs;
     if (this.mode === "oneShot") {
       if (now < this.startNs + span) this.timer.arm(this.startNs + span);
@@ -130,7 +136,7 @@ export class ApicTimer {
     if (this.mode === "tscDeadline") {
       // A conversion that rounds may be early by a tick; the deadline is over all the same.
       this.deadlineTsc = 0n;
-    } else if (this.mode === "periodic") this.schedule();
+    } else if (this.mode === "periodic") this.schedule(this.clock.nowNs());
     this.expired();
   }
 

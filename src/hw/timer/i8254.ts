@@ -297,7 +297,8 @@ class Counter {
   nextEvent(t: number): { at: number; kind: "rise" | "fall" | "pulse" } | undefined {
     const { start, active: n } = this;
     if (start === undefined || this.heldAt !== undefined) return undefined;
-    const d = t - start;
+    // The caller may have looked at the clock before the count was loaded.
+    const d = Math.max(0, t - start);
     switch (this.mode) {
       case 0:
       case 1:
@@ -453,11 +454,13 @@ export class I8254 implements Device, IoHandler {
 
   write(offset: number, _size: number, value: number): void {
     value &= 0xff;
+    // Events after this moment are still to come, however long the host takes for what follows.
+    const before = ticksAt(this.ctx.clock.nowNs());
     if (offset < 3) {
       const c = this.counters[offset]!;
       c.fold();
       c.write(value);
-      if (offset === 0) this.refresh();
+      if (offset === 0) this.refresh(before);
       return;
     }
     const select = value >> 6;
@@ -476,13 +479,13 @@ export class I8254 implements Device, IoHandler {
       return;
     }
     c.control(value);
-    if (select === 0) this.refresh();
+    if (select === 0) this.refresh(before);
   }
 
   /** After a change of counter 0. */
-  private refresh(): void {
+  private refresh(before: number): void {
     this.drive(this.counters[0]!.out());
-    this.schedule();
+    this.schedule(before);
   }
 
   private drive(level: boolean): void {
