@@ -51,7 +51,7 @@ export class CodeCache {
   ) {}
 
   find(host: number, pcLo: number, pcHi: number, flags: number, base: number): Block | undefined {
-    const list = this.byHost.get(host);
+    const list = this.byHost.get(keyOf(host, pcLo));
     if (!list) return undefined;
     for (const b of list) if (b.pcLo === pcLo && b.pcHi === pcHi && b.flags === flags && b.base === base) return b;
     return undefined;
@@ -70,10 +70,10 @@ export class CodeCache {
   }
 
   add(b: Block): void {
-    const list = this.byHost.get(b.host);
+    const list = this.byHost.get(keyOf(b.host, b.pcLo));
     if (list) list.push(b);
-    else this.byHost.set(b.host, [b]);
-    const head = hashSlot(b.host);
+    else this.byHost.set(keyOf(b.host, b.pcLo), [b]);
+    const head = hashSlot(b);
     this.u32[(b.header + BH_NEXT) >>> 2] = this.u32[head]!;
     this.u32[head] = b.header;
     this.addPage(b.host - (b.host % 4096), b);
@@ -155,13 +155,13 @@ export class CodeCache {
 
   private remove(b: Block): void {
     b.valid = false;
-    const list = this.byHost.get(b.host);
+    const list = this.byHost.get(keyOf(b.host, b.pcLo));
     if (list) {
       const i = list.indexOf(b);
       if (i >= 0) list.splice(i, 1);
-      if (list.length === 0) this.byHost.delete(b.host);
+      if (list.length === 0) this.byHost.delete(keyOf(b.host, b.pcLo));
     }
-    let at = hashSlot(b.host);
+    let at = hashSlot(b);
     while (this.u32[at] !== 0 && this.u32[at] !== b.header) at = (this.u32[at]! + BH_NEXT) >>> 2;
     if (this.u32[at] === b.header) this.u32[at] = this.u32[(b.header + BH_NEXT) >>> 2]!;
     this.byPage.get(b.host - (b.host % 4096))?.delete(b);
@@ -184,7 +184,13 @@ export class CodeCache {
   }
 }
 
-/** Index (of u32) of the chain head for a host address. */
-function hashSlot(host: number): number {
-  return (BLOCK_HASH >>> 2) + ((host ^ (host >>> 12)) & (BLOCK_HASH_SIZE - 1));
+/** Index (of u32) of the chain head for a block: as the runtime's `refill` has it. */
+function hashSlot(b: Block): number {
+  const pcPage = (b.pcLo >>> 12) | (b.pcHi << 20);
+  return (BLOCK_HASH >>> 2) + ((b.host ^ (b.host >>> 12) ^ pcPage ^ (pcPage >>> 8)) & (BLOCK_HASH_SIZE - 1));
+}
+
+/** Key of a block by host address and the PC's page: a program's code has another PC in every process. */
+function keyOf(host: number, pcLo: number): number {
+  return host * 2 ** 20 + (pcLo >>> 12);
 }

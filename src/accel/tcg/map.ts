@@ -22,9 +22,9 @@ export const MAP_ROM = 2;
 export const MAP_KIND = 3;
 /** u8 per 4 KiB page of the linear memory: nonzero = holds translated code. */
 export const CODE_PAGES = 0x1000000;
-/** Heads of the chains of block headers, by host address of the code: u32 each. */
+/** Heads of the chains of block headers, by host address of the code and page of the PC: u32 each. */
 export const BLOCK_HASH = 0x1100000;
-export const BLOCK_HASH_SIZE = 0x4000;
+export const BLOCK_HASH_SIZE = 0x10000;
 /**
  * A block in memory: this header, IR records, then per instruction u16 record index and u16 guest offset.
  * BH_FUNC: table index of the region that begins here, 0 = none. BH_MAP: 0, or the address of a list of places whose

@@ -70,7 +70,9 @@ export function refill(): u32 {
   const rip = load<u64>(env + RIP);
   const flags = load<u32>(env + HFLAGS);
   const base = load<u32>(env + SEG_BASE + 8);
-  let h = <usize>load<u32>(BLOCK_HASH + (((host ^ (host >> 12)) & (BLOCK_HASH_SIZE - 1)) << 2));
+  // The PC's page belongs to the key: one program's code lies at another address in every process.
+  const pcPage = <u32>(rip >> 12);
+  let h = <usize>load<u32>(BLOCK_HASH + (((host ^ (host >> 12) ^ pcPage ^ (pcPage >> 8)) & (BLOCK_HASH_SIZE - 1)) << 2));
   while (h != 0) {
     if (load<u32>(h, BH_HOST) == host && load<u64>(h, BH_PC) == rip && load<u32>(h, BH_FLAGS) == flags && load<u32>(h, BH_BASE) == base) {
       const second = load<u32>(h, BH_HOST2);
