@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // npm test: installs, builds, checks types and style, runs the tests. Arguments choose test files by a part of their path:
 //   npm test -- monitor block
+// Files named *.long.test.ts (boots of minutes) run with `npm run test:long` only.
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import path from "node:path";
@@ -38,12 +39,15 @@ function step(name, script, ...args) {
 
 install();
 if (isStale()) step("build", "tools/build.mjs");
-const patterns = process.argv.slice(2);
-if (patterns.length === 0) {
+const long = process.argv.includes("--long");
+const patterns = process.argv.slice(2).filter((a) => a !== "--long");
+if (patterns.length === 0 && !long) {
   step("types", "node_modules/typescript/bin/tsc", "-p", "tsconfig.node.json", "--noEmit");
   step("style", "node_modules/@biomejs/biome/bin/biome", "check", "--diagnostic-level=error");
 }
-const files = FOLDERS.flatMap(testFiles).filter((f) => patterns.length === 0 || patterns.some((p) => f.includes(p)));
+const files = FOLDERS.flatMap(testFiles)
+  .filter((f) => f.includes(".long.test.") === long)
+  .filter((f) => patterns.length === 0 || patterns.some((p) => f.includes(p)));
 if (files.length === 0) {
   process.stderr.write("no test file has that in its path\n");
   process.exit(1);
