@@ -12,7 +12,7 @@
  *
  * Source: Linux, Documentation/arch/x86/boot.rst, "The Linux/x86 Boot Protocol" 2.02 to 2.15.
  * Not done: protocols before 2.02, the EFI handover entry, initial RAM disks above 4 GiB, setup_data; kernels packed by
- * bzip2, LZMA alone, LZO or Zstandard unpack themselves.
+ * bzip2, LZMA alone or LZO unpack themselves.
  */
 import { VmError } from "../../base/errors.js";
 import {
@@ -32,6 +32,7 @@ import { LONG_MODE_STUB, longModeStub } from "./long-mode-stub.js";
 import { isLz4Legacy, unpackLz4Legacy } from "./lz4.js";
 import { isXz, unpackXz } from "./xz.js";
 import { commandLineBytes, LOADER_TYPE_UNDEFINED, LoadFlag, SetupHeader, XloadFlag, zeroPage } from "./zero-page.js";
+import { isZstd, unpackZstd } from "./zstd.js";
 
 const HDRS = 0x53726448;
 const BOOT_FLAG = 0xaa55;
@@ -150,6 +151,7 @@ const PACKINGS: readonly {
   { is: isLz4Legacy, unpack: unpackLz4Legacy },
   { is: isXz, unpack: unpackXz },
   { is: isGzip, unpack: gunzip },
+  { is: isZstd, unpack: unpackZstd },
   // Its four bytes of size are no part of it, but in nobody's way.
   { is: isElf, unpack: (data) => data.subarray(0, data.length - 4) },
 ];
