@@ -240,7 +240,8 @@ export class Tier1 {
     const u32 = this.engine.ram.u32;
     const hash = (block.pcLo ^ ((block.pcLo >>> 12) | (block.pcHi << 20))) & 4095;
     const at = (env + this.L.jc + hash * Jc.size) >>> 2;
-    if (u32[at] === block.pcLo >>> 0 && u32[at + 1] === block.pcHi >>> 0) u32[at + 6] = func;
+    // The entry must be this very block's: the same PC means other code in another segment, mode or address space.
+    if (u32[at + Jc.block / 4] === block.header) u32[at + Jc.func / 4] = func;
   }
 
   flush(): void {
