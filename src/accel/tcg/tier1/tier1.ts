@@ -84,7 +84,7 @@ export class Tier1 {
   compile(block: Block, env: number): boolean {
     const known = this.compiled.get(block);
     if (known?.valid) {
-      if (known.func) this.enter(block, env, known.func);
+      if (known.func) this.enter(block, env);
       return true;
     }
     const e = this.engine;
@@ -199,7 +199,7 @@ export class Tier1 {
         e.table.set(func, instance.exports[`f${n}`]);
         c.func = func;
         e.cache.setRegion(c.block, func, c.map);
-        for (let i = 0; i < e.cpus; i++) this.enter(c.block, e.envOf(i), func);
+        for (let i = 0; i < e.cpus; i++) this.enter(c.block, e.envOf(i));
       }
     };
     if (this.synchronous) {
@@ -235,13 +235,14 @@ export class Tier1 {
   /** A module was refused: a bug of ours. */
   onError: (error: unknown) => void = () => {};
 
-  /** Puts the function into the jump cache entry that led to the block. */
-  private enter(block: Block, env: number, func: number): void {
+  /** The block has a function now: its jump cache entry is to be filled again. */
+  private enter(block: Block, env: number): void {
     const u32 = this.engine.ram.u32;
     const hash = (block.pcLo ^ ((block.pcLo >>> 12) | (block.pcHi << 20))) & 4095;
     const at = (env + this.L.jc + hash * Jc.size) >>> 2;
-    // The entry must be this very block's: the same PC means other code in another segment, mode or address space.
-    if (u32[at + Jc.block / 4] === block.header) u32[at + Jc.func / 4] = func;
+    // This very block's entry (the same PC is other code in another segment, mode or address space) becomes stale, so that
+    // `refill` checks what the region relies on before it is entered.
+    if (u32[at + Jc.block / 4] === block.header) u32[at + Jc.gen / 4] = u32[at + Jc.gen / 4]! - 1;
   }
 
   flush(): void {
