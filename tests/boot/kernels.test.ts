@@ -27,7 +27,7 @@ for (const [name, options] of starts)
     assert.deepEqual(await guest.end(60), { reason: "guest-shutdown", status: 0 });
   });
 
-test("embedded guest on the screen and keyboard: shell, reboot, power button", async (t) => {
+test("embedded guest on the screen and keyboard: shell, reboot", async (t) => {
   const guest = await Guest.start(t, EMBEDDED);
   await guest.onScreen(/~ #$/, 120);
   await guest.type("uname -m\n");
