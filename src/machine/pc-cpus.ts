@@ -17,8 +17,11 @@ import type { CpuModel } from "../target/x86/cpu-models.js";
 import * as L from "../target/x86/layout.js";
 import { applyModel, x86Target } from "../target/x86/target.js";
 
-/** Guest instructions of one turn of a vCPU. */
+/** Guest instructions of one turn of a vCPU: fewer while a turn takes long (code that changes its own page, ports). */
 const TURN_INSNS = 50_000;
+const TURN_INSNS_MIN = 500;
+/** Timers are looked at between turns, so this is how late they may be. */
+const TURN_LONGEST_NS = 500_000;
 /** How long the loop runs before the host's event loop has its turn. */
 const SLICE_NS = 4e6;
 /** Longest sleep, so that wall-clock changes are seen. */
@@ -62,6 +65,7 @@ export class PcCpus {
   private stopped: (() => void)[] = [];
   private flat: readonly FlatRange[] = [];
   private turn = 0;
+  private turnInsns = TURN_INSNS;
   /** Asks the slice under way to end. */
   private breakSlice = false;
   idleNs = 0;
@@ -331,7 +335,7 @@ export class PcCpus {
   /** One vCPU's turn; with counted time it ends at the next timer. */
   private runTurn(cpu: number): string {
     const { clock, timers } = this.o;
-    if (!(clock instanceof InstructionClock)) return this.engine.run(cpu, TURN_INSNS);
+    if (!(clock instanceof InstructionClock)) return this.timedTurn(cpu);
     const left = (timers.nextDeadlineNs() - clock.nowNs()) / 2 ** clock.shift;
     const budget = Math.max(1, Math.min(TURN_INSNS, Math.ceil(left)));
     const at = (this.engine.envOf(cpu) + L.BUDGET) >>> 2;
@@ -340,6 +344,16 @@ export class PcCpus {
     const end = this.engine.run(cpu, budget);
     clock.turnInsns = () => 0;
     clock.endTurn(this.engine.lastUsed);
+    return end;
+  }
+
+  private timedTurn(cpu: number): string {
+    const { clock } = this.o;
+    const start = clock.nowNs();
+    const end = this.engine.run(cpu, this.turnInsns);
+    const tookNs = clock.nowNs() - start;
+    if (tookNs > TURN_LONGEST_NS) this.turnInsns = Math.max(TURN_INSNS_MIN, this.turnInsns >> 1);
+    else if (tookNs < TURN_LONGEST_NS / 4) this.turnInsns = Math.min(TURN_INSNS, this.turnInsns << 1);
     return end;
   }
 
