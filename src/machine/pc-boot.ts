@@ -140,9 +140,9 @@ export class PcBoot {
       processor: {
         manufacturer: "Tandem",
         version: "pc-i440fx",
-        sockets: config.smp.cpus,
-        cores: 1,
-        threads: 1,
+        sockets: config.smp.sockets,
+        cores: config.smp.cores,
+        threads: config.smp.threads,
         cpuidEax: board.ram.u32[(env + L.CPU_SIGNATURE) >>> 2]!,
         cpuidEdx: board.ram.u32[(env + L.FEAT_1_EDX) >>> 2]!,
         speedMhz: 2000,

@@ -34,6 +34,9 @@ const TSC_DEADLINE_MSR = 0x6e0;
 
 export interface PcCpusOptions {
   readonly count: number;
+  /** Cores of a socket, threads of a core. */
+  readonly cores: number;
+  readonly threads: number;
   readonly model: CpuModel;
   readonly runtime: WebAssembly.Module;
   readonly shared: boolean;
@@ -104,7 +107,8 @@ export class PcCpus {
             subleaf,
             {
               index: cpu,
-              cores: o.count,
+              cores: o.cores,
+              threads: o.threads,
               osxsave: (ram.u32[(env + L.CR4) >>> 2]! & (1 << 18)) !== 0,
               apicEnabled: this.apics[cpu]!.enabled,
               xcr0: ram.u32[(env + L.XCR0) >>> 2]!,

@@ -172,6 +172,8 @@ export class PcBoard implements Board {
     const accel = config.accel.find((a) => a.name === "tcg");
     this.processors = new PcCpus(ctx, this.memory, this.ram, {
       count: config.smp.cpus,
+      cores: config.smp.cores,
+      threads: config.smp.threads,
       model,
       runtime: files.runtime,
       shared,

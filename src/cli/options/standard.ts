@@ -190,6 +190,13 @@ function parseSmp(draft: Draft, value: string, origin: string): void {
   if (cpus > maxCpus) r.fail("option/invalid", `Invalid CPU topology: maxcpus (${maxCpus}) is less than cpus (${cpus})`);
   if (maxCpus > pc.maxCpus) r.fail("option/invalid", `Invalid SMP CPUs ${maxCpus}: the machine takes at most ${pc.maxCpus}`);
   if (maxCpus > cpus) r.fail("option/unsupported", `maxcpus=${maxCpus} above cpus=${cpus}: CPU hot-plug is not supported`);
+  const inside = [...(sockets! > 1 ? [cores!] : []), ...(sockets! * cores! > 1 ? [threads!] : [])];
+  // The APIC ID is the vCPU's number, made of the three; guests take it apart by bits.
+  if (inside.some((n) => n & (n - 1)))
+    r.fail(
+      "option/unsupported",
+      `sockets=${sockets},cores=${cores},threads=${threads}: only powers of two inside a socket or core`,
+    );
   draft.smp = { cpus, maxCpus, sockets: sockets!, cores: cores!, threads: threads! };
   draft.smpOrigin = origin;
 }

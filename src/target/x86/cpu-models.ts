@@ -102,8 +102,11 @@ export interface CpuModel {
 
 /** State that CPUID reports besides the model. */
 export interface CpuTopology {
+  /** The vCPU, and its APIC ID: thread in core in socket. */
   readonly index: number;
+  /** Cores of a socket, threads of a core: powers of two where there is more of what holds them. */
   readonly cores: number;
+  readonly threads: number;
   readonly osxsave: boolean;
   readonly apicEnabled: boolean;
   readonly xcr0: number;
@@ -112,10 +115,15 @@ export interface CpuTopology {
 /** Where a name lives. */
 function place(name: string): { word: Word; bit: number } | undefined {
   for (const [word, bits] of Object.entries(FEATURES) as [Word, Record<string, number>][]) {
-    const bit = bits[name];
-    if (bit !== undefined) return { word, bit };
+    if (Object.hasOwn(bits, name)) return { word, bit: bits[name]! };
   }
   return undefined;
+}
+
+/** All names of a feature's bit. */
+function synonyms(name: string): string[] {
+  const { word, bit } = place(name)!;
+  return Object.keys(FEATURES[word]).filter((n) => FEATURES[word][n] === bit);
 }
 
 const canonical = (name: string) => {
@@ -133,14 +141,14 @@ const canonical = (name: string) => {
  * @throws VmError "cpu/unknown", "cpu/unsupported-feature"
  */
 export function cpuModel(name: string, changes: readonly { name: string; on: boolean }[], enforce = false): CpuModel {
-  const m = CPU_MODELS[name];
+  const m = Object.hasOwn(CPU_MODELS, name) ? CPU_MODELS[name] : undefined;
   if (!m) throw new VmError("cpu/unknown", `unable to find CPU model '${name}' (try -cpu help)`);
   const wanted = new Set(m.features.split(" ").map(canonical));
   for (const c of changes) {
     const f = canonical(c.name);
     if (!place(f)) throw new VmError("cpu/unsupported-feature", `-cpu ${name}: Property '${c.name}' not found`);
     if (c.on) wanted.add(f);
-    else wanted.delete(f);
+    else for (const name of synonyms(f)) wanted.delete(name);
   }
   const words = { "1.edx": 0, "1.ecx": 0, "7.ebx": 0, "7.ecx": 0, "81.edx": 0, "81.ecx": 0, "d1.eax": 0, "6.eax": 0 } as Record<Word, number>;
   const features = new Set<string>();
@@ -175,6 +183,7 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
     cpuid(leaf, subleaf, cpu, out) {
       out.fill(0);
       let l = leaf;
+      const logical = cpu.cores * cpu.threads;
       if (l >= 0x40000000 && l < 0x40000100) {
         if (!features.has("hypervisor")) return;
         if (l === 0x40000000) out.set([0x40000001, fourBytes("TCGTCGTCGTCG", 0), fourBytes("TCGTCGTCGTCG", 4), fourBytes("TCGTCGTCGTCG", 8)]);
@@ -190,9 +199,9 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
           return;
         case 1:
           out[0] = signature;
-          out[1] = (cpu.index << 24) | (cpu.cores << 16) | (8 << 8);
+          out[1] = (cpu.index << 24) | ((logical > 1 ? logical : 0) << 16) | (8 << 8);
           out[2] = words["1.ecx"] | (cpu.osxsave ? 1 << 27 : 0);
-          out[3] = (words["1.edx"] & (cpu.apicEnabled ? -1 : ~(1 << 9))) | (cpu.cores > 1 ? 1 << 28 : 0);
+          out[3] = (words["1.edx"] & (cpu.apicEnabled ? -1 : ~(1 << 9))) | (logical > 1 ? 1 << 28 : 0);
           return;
         case 2:
           out.set([1, 0, 0x4d, 0x2c307d]);
@@ -202,7 +211,7 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
           const caches = [[1, 1, 8, 64], [2, 1, 8, 64], [3, 2, 16, 4096]];
           const k = caches[subleaf];
           if (!k) return;
-          out.set([k[0]! | (k[1]! << 5) | 0x100 | ((cpu.cores - 1) << 26), ((k[2]! - 1) << 22) | 63, k[3]! - 1, 1]);
+          out.set([k[0]! | (k[1]! << 5) | 0x100 | ((cpu.threads - 1) << 14) | ((cpu.cores - 1) << 26), ((k[2]! - 1) << 22) | 63, k[3]! - 1, 1]);
           return;
         }
         case 5:
@@ -215,8 +224,8 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
           if (subleaf === 0) out.set([0, words["7.ebx"], words["7.ecx"], 0]);
           return;
         case 0xb:
-          if (subleaf === 0) out.set([0, 1, 0x100, cpu.index]);
-          else if (subleaf === 1) out.set([Math.ceil(Math.log2(cpu.cores)), cpu.cores, 0x201, cpu.index]);
+          if (subleaf === 0) out.set([Math.ceil(Math.log2(cpu.threads)), cpu.threads, 0x100, cpu.index]);
+          else if (subleaf === 1) out.set([Math.ceil(Math.log2(logical)), logical, 0x201, cpu.index]);
           else out.set([0, 0, subleaf & 255, cpu.index]);
           return;
         case 0xd:
@@ -229,7 +238,8 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
           return;
         case 0x80000001:
           out[0] = signature;
-          out[2] = words["81.ecx"];
+          // CmpLegacy: the logical processors of a package are cores.
+          out[2] = words["81.ecx"] | (logical > 1 && m.vendor === "AuthenticAMD" ? 2 : 0);
           out[3] = words["81.edx"] | (m.vendor === "AuthenticAMD" ? words["1.edx"] & 0x0183f3ff : 0);
           return;
         case 0x80000002:
@@ -245,7 +255,7 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
           return;
         case 0x80000008:
           out[0] = physBits | ((lm ? 48 : 32) << 8);
-          out[2] = cpu.cores > 1 ? cpu.cores - 1 : 0;
+          out[2] = logical - 1;
           return;
       }
     },
