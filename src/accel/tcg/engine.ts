@@ -27,35 +27,34 @@ export interface RuntimeExports {
   [name: string]: unknown;
 }
 
-/** The machine as the CPUs see it. */
-export interface CpuBus {
-  ioRead(port: number, size: number): number;
-  ioWrite(port: number, size: number, value: number): void;
+/** What every guest CPU asks of its machine; a target's own bus adds to it. */
+export interface PhysBus {
+  /** Guest physical access to what is not plain memory, by address halves; size 1, 2 or 4, values little-endian. */
   physRead(low: number, high: number, size: number): number;
   physWrite(low: number, high: number, size: number, value: number): void;
-  /** Time stamp counter. */
-  tsc(): number;
-  msrRead(cpu: number, index: number): number;
-  msrWrite(cpu: number, index: number, low: number, high: number): number;
-  acknowledge(cpu: number): number;
-  tprRead(cpu: number): number;
-  tprWrite(cpu: number, value: number): void;
-  cpuid(cpu: number, leaf: number, subleaf: number, out: Uint32Array): void;
-  random(out: Uint32Array): void;
-  /** 0 entered SMM, 1 left SMM, 2 triple fault, 3 memory map changed */
-  notify(cpu: number, what: number, value: number): void;
+}
+
+/** What a target's host imports need of the engine. */
+export interface EngineSite {
+  /** The vCPU whose turn it is, and the address of its state. */
+  cpu(): number;
+  env(): number;
+  readonly u32: Uint32Array;
+  readonly trace: Trace;
 }
 
 /** Describes a guest architecture to the engine. */
-export interface TcgTarget {
+export interface TcgTarget<Bus extends PhysBus = PhysBus> {
   readonly layout: EnvLayout;
   /** Offsets the fault path needs. */
   readonly ripExact: number;
-  readonly scratch: number;
   readonly cpuIndex: number;
   readonly excVector: number;
   frontEnd(helperIndex: (name: string) => number, builder: IrBuilder): FrontEnd;
   fpHelpers(helperIndex: (name: string) => number): FpHelperIndexes;
+  /** What the runtime imports from "host" beyond unwind, codeWrite and the bus's two methods. */
+  // biome-ignore lint/suspicious/noExplicitAny: imports have many shapes
+  hostImports(bus: Bus, at: EngineSite): Record<string, (...args: any[]) => number | void>;
 }
 
 /** Thrown through WebAssembly frames to unwind to the run loop. Not Errors: no stack is captured. */
@@ -65,7 +64,7 @@ const RESTART = { unwind: "restart" };
 /** Why a vCPU's turn ended. */
 export type TurnEnd = "budget" | "halted" | "exit";
 
-export class TcgEngine {
+export class TcgEngine<Bus extends PhysBus = PhysBus> {
   readonly runtime: RuntimeExports;
   readonly cache: CodeCache;
   private readonly interp: (env: number, records: number) => number;
@@ -77,7 +76,6 @@ export class TcgEngine {
   private readonly L: EnvLayout;
   private readonly u32: Uint32Array;
   private readonly i32: Int32Array;
-  private readonly scratch: Uint32Array;
   private readonly byHeader = new Map<number, Block>();
   private readonly source: PageSource;
   private env = ENVS;
@@ -90,10 +88,10 @@ export class TcgEngine {
 
   constructor(
     readonly ram: GuestRam,
-    readonly target: TcgTarget,
+    readonly target: TcgTarget<Bus>,
     runtimeModule: WebAssembly.Module,
     readonly cpus: number,
-    readonly bus: CpuBus,
+    readonly bus: Bus,
     readonly trace: Trace,
     readonly shared: boolean,
     /** `threshold`: runs of a block in tier 0 before it is compiled. */
@@ -104,37 +102,16 @@ export class TcgEngine {
     this.L = target.layout;
     this.u32 = ram.u32;
     this.i32 = ram.i32;
-    this.scratch = new Uint32Array(4);
     const pages = ram.u8.length / 65536;
     this.table = new WebAssembly.Table({ element: "anyfunc", initial: 1024 });
     const host = {
       unwind: () => {
         throw UNWIND;
       },
-      ioRead: (p: number, s: number) => bus.ioRead(p, s),
-      ioWrite: (p: number, s: number, v: number) => bus.ioWrite(p, s, v >>> 0),
       physRead: (lo: number, hi: number, s: number) => bus.physRead(lo >>> 0, hi >>> 0, s),
       physWrite: (lo: number, hi: number, s: number, v: number) => bus.physWrite(lo >>> 0, hi >>> 0, s, v >>> 0),
       codeWrite: (at: number, size: number) => this.codeWrite(at >>> 0, size),
-      tsc: () => bus.tsc(),
-      msrRead: (i: number) => bus.msrRead(this.cpu, i >>> 0),
-      msrWrite: (i: number, lo: number, hi: number) => bus.msrWrite(this.cpu, i >>> 0, lo >>> 0, hi >>> 0),
-      tprRead: () => bus.tprRead(this.cpu),
-      tprWrite: (v: number) => bus.tprWrite(this.cpu, v >>> 0),
-      cpuid: (leaf: number, sub: number) => {
-        bus.cpuid(this.cpu, leaf >>> 0, sub >>> 0, this.scratch);
-        this.u32.set(this.scratch, (this.env + target.scratch) >>> 2);
-      },
-      random: () => {
-        bus.random(this.scratch);
-        this.u32.set(this.scratch.subarray(0, 2), (this.env + target.scratch) >>> 2);
-      },
-      acknowledge: () => {
-        const vector = bus.acknowledge(this.cpu);
-        trace.log("int", () => `cpu ${this.cpu}: hardware interrupt v=${vector.toString(16).padStart(2, "0")}`);
-        return vector;
-      },
-      notify: (what: number, value: number) => bus.notify(this.cpu, what, value),
+      ...target.hostImports(bus, { cpu: () => this.cpu, env: () => this.env, u32: ram.u32, trace }),
     };
     const instance = new WebAssembly.Instance(runtimeModule, {
       env: {
@@ -213,6 +190,11 @@ export class TcgEngine {
     this.cpu = cpu;
     this.env = this.envOf(cpu);
     this.runtime.setEnv(this.env);
+  }
+
+  /** The vCPU chosen last. */
+  get selected(): number {
+    return this.cpu;
   }
 
   /** Sets event bits of a vCPU: seen at its next block. */

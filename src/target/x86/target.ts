@@ -1,20 +1,64 @@
 /** The x86 guest CPU as the translator's engine takes it. */
-import type { TcgTarget } from "../../accel/tcg/engine.js";
+import type { EngineSite, PhysBus, TcgTarget } from "../../accel/tcg/engine.js";
 import type { IrBuilder } from "../../accel/tcg/ir/builder.js";
 import type { CpuModel } from "./cpu-models.js";
 import { X86_ENV } from "./env-layout.js";
 import { X86FrontEnd } from "./frontend.js";
 import * as L from "./layout.js";
 
-export function x86Target(model: CpuModel): TcgTarget {
+/** The machine as x86 CPUs see it. */
+export interface X86Bus extends PhysBus {
+  ioRead(port: number, size: number): number;
+  ioWrite(port: number, size: number, value: number): void;
+  /** Time stamp counter. */
+  tsc(): number;
+  msrRead(cpu: number, index: number): number;
+  msrWrite(cpu: number, index: number, low: number, high: number): number;
+  acknowledge(cpu: number): number;
+  tprRead(cpu: number): number;
+  tprWrite(cpu: number, value: number): void;
+  cpuid(cpu: number, leaf: number, subleaf: number, out: Uint32Array): void;
+  random(out: Uint32Array): void;
+  /** 0 entered SMM, 1 left SMM, 2 triple fault, 3 memory map changed */
+  notify(cpu: number, what: number, value: number): void;
+}
+
+function hostImports(bus: X86Bus, at: EngineSite): ReturnType<TcgTarget["hostImports"]> {
+  const scratch = new Uint32Array(4);
+  return {
+    ioRead: (p: number, s: number) => bus.ioRead(p, s),
+    ioWrite: (p: number, s: number, v: number) => bus.ioWrite(p, s, v >>> 0),
+    tsc: () => bus.tsc(),
+    msrRead: (i: number) => bus.msrRead(at.cpu(), i >>> 0),
+    msrWrite: (i: number, lo: number, hi: number) => bus.msrWrite(at.cpu(), i >>> 0, lo >>> 0, hi >>> 0),
+    tprRead: () => bus.tprRead(at.cpu()),
+    tprWrite: (v: number) => bus.tprWrite(at.cpu(), v >>> 0),
+    cpuid: (leaf: number, sub: number) => {
+      bus.cpuid(at.cpu(), leaf >>> 0, sub >>> 0, scratch);
+      at.u32.set(scratch, (at.env() + L.SCRATCH) >>> 2);
+    },
+    random: () => {
+      bus.random(scratch);
+      at.u32.set(scratch.subarray(0, 2), (at.env() + L.SCRATCH) >>> 2);
+    },
+    acknowledge: () => {
+      const vector = bus.acknowledge(at.cpu());
+      at.trace.log("int", () => `cpu ${at.cpu()}: hardware interrupt v=${vector.toString(16).padStart(2, "0")}`);
+      return vector;
+    },
+    notify: (what: number, value: number) => bus.notify(at.cpu(), what, value),
+  };
+}
+
+export function x86Target(model: CpuModel): TcgTarget<X86Bus> {
   return {
     layout: X86_ENV,
     ripExact: L.RIP_EXACT,
-    scratch: L.SCRATCH,
     cpuIndex: L.CPU_INDEX,
     excVector: L.EXC_VECTOR,
     frontEnd: (helperIndex: (name: string) => number, builder: IrBuilder) =>
       new X86FrontEnd(helperIndex, model.features, builder),
+    hostImports,
     fpHelpers: (h) => ({
       segchk: h("h_segchk"),
       arith32: h("h_fp_arith32"),

@@ -1,0 +1,2 @@
+/** All instruction rows. */
+export {};
