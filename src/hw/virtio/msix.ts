@@ -94,6 +94,15 @@ export class MsixTable implements IoHandler {
     this.send(low + high * 2 ** 32, this.view.getUint32(at + ENTRY_DATA, true));
   }
 
+  /** Writes an entry's message on behalf of a hypervisor that owns the table; its mask stays. */
+  setMessage(vector: number, address: number, data: number): void {
+    if (vector >= this.entries) return;
+    const at = vector * ENTRY_BYTES;
+    this.view.setUint32(at + ENTRY_ADDRESS_LOW, address % 2 ** 32, true);
+    this.view.setUint32(at + ENTRY_ADDRESS_HIGH, Math.floor(address / 2 ** 32), true);
+    this.view.setUint32(at + ENTRY_DATA, data, true);
+  }
+
   /** Takes a pending vector back (its cause is gone). */
   clearPending(vector: number): void {
     if (vector < this.entries) this.pending[vector >> 3] = this.pending[vector >> 3]! & ~(1 << (vector & 7));

@@ -1,0 +1,61 @@
+/**
+ * spapr-nvram: 64 KiB of memory that outlives a reset, reached through RTAS.
+ * Source: LoPAR §7.3.1 (nvram-fetch, nvram-store).
+ * Not emulated: a backing drive; the contents last as long as the machine.
+ */
+import type { Device, DeviceState } from "../core/device.js";
+import { type Rtas, RtasStatus } from "./rtas.js";
+
+export const NVRAM_BYTES = 0x10000;
+
+export class SpaprNvram implements Device {
+  readonly type = "spapr-nvram";
+  private readonly bytes = new Uint8Array(NVRAM_BYTES);
+
+  constructor(readonly unit: number) {}
+
+  addServices(rtas: Rtas): void {
+    const range = (offset: number, length: number) => offset <= NVRAM_BYTES && length <= NVRAM_BYTES - offset;
+    rtas.add(
+      {
+        name: "nvram-fetch",
+        args: 3,
+        returns: 2,
+        call: (c) => {
+          const [offset, buffer, length] = c.args as [number, number, number];
+          c.set(1, 0);
+          if (!range(offset, length)) return RtasStatus.parameterError;
+          if (!c.memory.writeBytes(buffer, this.bytes.subarray(offset, offset + length))) return RtasStatus.hardwareError;
+          c.set(1, length);
+          return RtasStatus.success;
+        },
+      },
+      {
+        name: "nvram-store",
+        args: 3,
+        returns: 2,
+        call: (c) => {
+          const [offset, buffer, length] = c.args as [number, number, number];
+          c.set(1, 0);
+          if (!range(offset, length)) return RtasStatus.parameterError;
+          const data = new Uint8Array(length);
+          if (!c.memory.readBytes(buffer, data)) return RtasStatus.hardwareError;
+          this.bytes.set(data, offset);
+          c.set(1, length);
+          return RtasStatus.success;
+        },
+      },
+    );
+  }
+
+  /** What is stored stays. */
+  reset(): void {}
+
+  save(): DeviceState {
+    return { bytes: this.bytes.slice() };
+  }
+
+  restore(state: DeviceState): void {
+    this.bytes.set((state.bytes as Uint8Array).subarray(0, NVRAM_BYTES));
+  }
+}
