@@ -1,14 +1,17 @@
-/** What the devices of one pc machine take as they are made: buses by name, drives, boot indices. */
+/** What the devices of one machine take as they are made: buses by name, drives, boot indices. */
 import { VmError, type VmErrorCode } from "../base/errors.js";
 import type { Drive } from "../block/backend.js";
 import { DriveState } from "../block/drive.js";
+import type { BootDevice } from "../firmware/boot-order.js";
 import type { Chardev } from "../host/chardev.js";
+import type { Device, DeviceContext } from "../hw/core/device.js";
 import type { BusKind, DeviceType } from "../hw/core/device-type.js";
 import { parsePciAddress } from "../hw/pci/bus.js";
 import type { PciDevice } from "../hw/pci/device.js";
+import type { VirtioBalloon } from "../hw/virtio/balloon.js";
 import type { VirtioSerial } from "../hw/virtio/console.js";
 import type { BoardParts } from "./board.js";
-import type { DeviceConfig } from "./config.js";
+import type { DeviceConfig, MachineConfig } from "./config.js";
 import type { PropertyValue, PropertyValues } from "./device-properties.js";
 import type { PcBoard } from "./pc.js";
 
@@ -28,9 +31,25 @@ const KIND_TEXT: { readonly [K in BusKind]?: string } = {
   ide: "IDE",
   floppy: "floppy-bus",
   "virtio-serial": "virtio-serial-bus",
+  "spapr-vio": "spapr-vio-bus",
 };
 
-interface Bus {
+/** What every board offers the makers of its devices. */
+export interface SiteBoard {
+  readonly config: MachineConfig;
+  /** For devices that reach memory by its real address, as virtio does. */
+  readonly ctx: DeviceContext;
+  /** For PCI functions: what their base address registers are mapped in. */
+  readonly pciCtx: DeviceContext;
+  readonly bootDevices: BootDevice[];
+  balloon: VirtioBalloon | undefined;
+  sendMsi(address: number, data: number): void;
+  addDevice(device: Device): void;
+  addDrive(drive: Drive): void;
+  attachPci(device: PciDevice, devfn: number | undefined, multifunction: boolean): void;
+}
+
+export interface Bus {
   readonly name: string;
   readonly kind: BusKind;
   readonly serial?: VirtioSerial;
@@ -40,16 +59,19 @@ interface Bus {
 const FIRST_MAC = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 
 /** State shared by all makers of one board. */
-export class DeviceSite {
-  private readonly buses: Bus[] = [...BOARD_BUSES];
+export class DeviceSite<B extends SiteBoard = PcBoard> {
+  private readonly buses: Bus[];
   private readonly drivesInUse = new Set<string>();
   private readonly bootIndices = new Set<number>();
   private nextMac = 0;
 
   constructor(
-    readonly board: PcBoard,
+    readonly board: B,
     readonly parts: BoardParts,
-  ) {}
+    buses: readonly Bus[] = BOARD_BUSES,
+  ) {
+    this.buses = [...buses];
+  }
 
   /** The bus of a `-device`: the one it names, or its kind's first. @throws VmError */
   bus(type: DeviceType, config: DeviceConfig): Bus {

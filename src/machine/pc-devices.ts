@@ -22,7 +22,7 @@ import type { BoardParts } from "./board.js";
 import type { DeviceConfig, MachineConfig } from "./config.js";
 import { findDeviceType, type PropertyValues, readProperties } from "./device-properties.js";
 import type { PcBoard } from "./pc.js";
-import { DeviceSite, num, textOf, within, withOrigin } from "./pc-device-site.js";
+import { DeviceSite, num, type SiteBoard, textOf, within, withOrigin } from "./pc-device-site.js";
 import { VIRTIO_MAKERS } from "./pc-virtio-devices.js";
 
 /** One device to make. */
@@ -33,10 +33,10 @@ export interface Order {
 }
 
 /** Makes the devices of one type. */
-export interface Maker {
+export interface Maker<B extends SiteBoard = PcBoard> {
   readonly type: DeviceType;
   /** @throws VmError for what the user got wrong */
-  make(site: DeviceSite, order: Order): void;
+  make(site: DeviceSite<B>, order: Order): void;
 }
 
 const MIB = 2 ** 20;

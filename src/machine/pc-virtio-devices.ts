@@ -9,18 +9,18 @@ import { VirtioNet, virtioNetType } from "../hw/virtio/net.js";
 import { VirtioPci } from "../hw/virtio/pci.js";
 import { VirtioRng, virtioRngType } from "../hw/virtio/rng.js";
 import type { PropertyValues } from "./device-properties.js";
-import { type DeviceSite, num, textOf, within } from "./pc-device-site.js";
+import { type DeviceSite, num, type SiteBoard, textOf, within } from "./pc-device-site.js";
 import type { Maker, Order } from "./pc-devices.js";
 
 const common = (p: PropertyValues) => ({ indirectDesc: p.indirect_desc === true, eventIdx: p.event_idx === true });
 
 /** Puts a virtio device into a PCI slot. @returns the function's devfn */
-function attach(site: DeviceSite, { type, props, config }: Order, device: VirtioDevice): number {
+function attach(site: DeviceSite<SiteBoard>, { type, props, config }: Order, device: VirtioDevice): number {
   const { board } = site;
-  const pci = new VirtioPci(board.ctx, type.name, device, {
+  const pci = new VirtioPci(board.pciCtx, type.name, device, {
     id: config.id,
     vectors: num(props.vectors),
-    sendMsi: (address, data) => board.processors.bus.deliverMsi(address, data),
+    sendMsi: (address, data) => board.sendMsi(address, data),
     disableLegacy: props["disable-legacy"] as "on" | "off" | "auto" | undefined,
     disableModern: props["disable-modern"] === true,
   });
@@ -44,7 +44,7 @@ function queueSize(name: string, value: number): number {
 const ONE_QUEUE = "the device has one request queue: num-queues=1";
 
 /** Who makes what. */
-export const VIRTIO_MAKERS: readonly Maker[] = [
+export const VIRTIO_MAKERS: readonly Maker<SiteBoard>[] = [
   {
     type: virtioBlkType,
     make(site, order) {
@@ -146,7 +146,7 @@ export const VIRTIO_MAKERS: readonly Maker[] = [
   { type: virtserialportType, make: (site, order) => addPort(site, order, false) },
 ];
 
-function addPort(site: DeviceSite, { type, props, config }: Order, console: boolean): void {
+function addPort(site: DeviceSite<SiteBoard>, { type, props, config }: Order, console: boolean): void {
   const bus = site.bus(type, config);
   bus.serial!.addPort({
     nr: num(props.nr),
@@ -161,7 +161,7 @@ function addPort(site: DeviceSite, { type, props, config }: Order, console: bool
 const HOST_RANDOM = ["/dev/urandom", "/dev/random"];
 
 /** @throws VmError when the object is not there, or names a file that this version does not read */
-function checkRng(site: DeviceSite, id: string): void {
+export function checkRng(site: DeviceSite<SiteBoard>, id: string): void {
   const object = site.board.config.objects.find((o) => o.id === id);
   if (!object) throw new VmError("device/invalid-property", `Device '${id}' not found`);
   const file = Object.hasOwn(object.props, "filename") ? object.props.filename! : HOST_RANDOM[0]!;

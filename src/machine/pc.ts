@@ -86,6 +86,7 @@ export class PcBoard implements Board {
   readonly memory: AddressSpace;
   readonly io: AddressSpace;
   readonly ctx: DeviceContext;
+  readonly pciCtx: DeviceContext;
   readonly clock: MachineClock;
   readonly timers: TimerQueue;
   readonly processors: PcCpus;
@@ -162,6 +163,7 @@ export class PcBoard implements Board {
         config.rtc.clock === "vm" ? rtcBase + this.clock.nowNs() / 1e6 : rtcBase + (host.clock.monotonicNs() - hostStart) / 1e6,
     };
     this.ctx = ctx;
+    this.pciCtx = ctx;
     this.ramBlock = this.ram.allocate("pc.ram", ramBytes);
     const bios = this.romBlock("pc.bios", files.bios);
     this.host = new I440fx(ctx, { ram: this.ramBlock, ramSizeBytes: ramBytes, bios });
@@ -301,6 +303,10 @@ export class PcBoard implements Board {
 
   gsi(n: number): IrqLine {
     return this.gsis[n]!.input();
+  }
+
+  sendMsi(address: number, data: number): void {
+    this.processors.bus.deliverMsi(address, data);
   }
 
   addDevice(device: Device): void {

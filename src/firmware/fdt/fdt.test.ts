@@ -13,7 +13,10 @@ function sample(): FdtNode {
   const root = new FdtNode("");
   root.setAll({ "#address-cells": 2, "#size-cells": 2, compatible: ["qemu,pseries", "linux,dummy"], empty: true });
   const cpu = root.child("cpus").set("#address-cells", 1).child("PowerPC,POWER9@0");
-  cpu.set("reg", 0).set("ibm,pft-size", [0, 22]).set("raw", Uint8Array.of(1, 2, 3));
+  cpu
+    .set("reg", 0)
+    .set("ibm,pft-size", [0, 22])
+    .set("raw", Uint8Array.of(1, 2, 3));
   root.child("memory@0").set("reg", [...cells64(0), ...cells64(2 ** 33)]);
   return root;
 }

@@ -27,7 +27,19 @@ export interface DeviceProperty {
 }
 
 /** The bus a device plugs into, in QEMU's short words; "none" for a device that is wired by the board alone. */
-export type BusKind = "pci" | "isa" | "ide" | "scsi" | "usb" | "i2c" | "floppy" | "virtio" | "virtio-serial" | "spapr-vio" | "sysbus" | "none";
+export type BusKind =
+  | "pci"
+  | "isa"
+  | "ide"
+  | "scsi"
+  | "usb"
+  | "i2c"
+  | "floppy"
+  | "virtio"
+  | "virtio-serial"
+  | "spapr-vio"
+  | "sysbus"
+  | "none";
 
 /** The heading a device stands under in `-device help`. */
 export type DeviceCategory =

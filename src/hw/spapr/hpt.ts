@@ -100,8 +100,7 @@ export class HashPageTable implements Device {
     let slot = -1;
     const group = at - (at % (GROUP * ENTRY_BYTES));
     if (f.hi(0) & HighFlag.exact) slot = this.valid(at) ? -1 : at;
-    else
-      for (let i = 0; i < GROUP && slot < 0; i++) if (!this.valid(group + i * ENTRY_BYTES)) slot = group + i * ENTRY_BYTES;
+    else for (let i = 0; i < GROUP && slot < 0; i++) if (!this.valid(group + i * ENTRY_BYTES)) slot = group + i * ENTRY_BYTES;
     if (slot < 0) return HStatus.H_PTEG_FULL;
     this.view.setUint32(slot + 8, f.hi(3));
     this.view.setUint32(slot + 12, f.lo(3));

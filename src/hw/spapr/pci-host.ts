@@ -86,7 +86,12 @@ export class SpaprPciHost {
         if (!w) continue;
         const offset = region.offset + r.start - base;
         this.aliases.push(
-          this.o.memory.map(r.start - w.bus + w.system, r.end - r.start, { ...region, offset }, { priority: 1, name: r.mapping.name }),
+          this.o.memory.map(
+            r.start - w.bus + w.system,
+            r.end - r.start,
+            { ...region, offset },
+            { priority: 1, name: r.mapping.name },
+          ),
         );
       }
     });

@@ -125,7 +125,12 @@ export class PciMemory extends AddressSpace {
   }
 
   /** Goes over a transfer page by page. @returns false where the window lets nothing through */
-  private pages(address: number, length: number, write: boolean, page: (real: number, at: number, n: number) => boolean): boolean {
+  private pages(
+    address: number,
+    length: number,
+    write: boolean,
+    page: (real: number, at: number, n: number) => boolean,
+  ): boolean {
     let ok = true;
     for (let done = 0; done < length; ) {
       const n = Math.min(length - done, PAGE - ((address + done) % PAGE));
