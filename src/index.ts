@@ -17,6 +17,7 @@ import { DEVICE_TYPES } from "./machine/device-types.js";
 import { Machine } from "./machine/vm.js";
 import { HmpConsole } from "./monitor/hmp/console.js";
 import { HmpSession } from "./monitor/hmp/session.js";
+import { QmpConsole } from "./monitor/qmp/console.js";
 
 export { VmError, type VmErrorCode } from "./base/errors.js";
 export { QEMU_VERSION, TANDEM_VERSION } from "./base/version.js";
@@ -59,7 +60,12 @@ export async function createMachine(options: MachineOptions = {}): Promise<Machi
 export function startMachine(config: MachineConfig, host: Host, signal?: AbortSignal): Promise<Machine> {
   return Machine.create(
     config,
-    { host, createBoard, openMonitor: (machine, chardev) => void new HmpConsole(machine, chardev) },
+    {
+      host,
+      createBoard,
+      openMonitor: (machine, chardev, { mode, pretty }) =>
+        void (mode === "control" ? new QmpConsole(machine, chardev, pretty) : new HmpConsole(machine, chardev)),
+    },
     signal,
   );
 }

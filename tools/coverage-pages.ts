@@ -10,6 +10,9 @@ import { CHARDEV_BACKENDS, MACHINE_TYPES, TRACE_ITEMS, VGA_TYPES } from "../src/
 import { commonProperties } from "../src/machine/device-properties.js";
 import { DEVICE_TYPES } from "../src/machine/device-types.js";
 import { COMMANDS, INFO_COMMANDS } from "../src/monitor/hmp/session.js";
+import { QMP_EVENTS } from "../src/monitor/qmp/events.js";
+import { QMP_COMMANDS } from "../src/monitor/qmp/table.js";
+import { type Members, memberType, type QapiType } from "../src/monitor/qmp/types.js";
 import { CPU_MODELS, knownFeatures } from "../src/target/x86/cpu-models.js";
 import { CPL0, LOCK, NO64, ONLY64, type Row } from "../src/target/x86/insn.js";
 import { rows as X86_ROWS } from "../src/target/x86/opcodes.js";
@@ -72,6 +75,42 @@ function monitor(): string {
   )}`;
 }
 
+/** A type in a line. */
+function typeText(type: QapiType): string {
+  const { meta } = type;
+  switch (meta.kind) {
+    case "builtin":
+      return meta.name;
+    case "enum":
+      return meta.values.map((v) => `"${v}"`).join(" or ");
+    case "array":
+      return `[${typeText(meta.element)}]`;
+    case "alternate":
+      return meta.of.map(typeText).join(" or ");
+    case "union":
+      return `${meta.name} by ${meta.tag}`;
+    case "struct":
+      return membersText(meta.members) + (meta.open ? ", ..." : "");
+  }
+}
+
+function membersText(members: Members): string {
+  return `{${Object.entries(members)
+    .map(([name, m]) => `${name}${"optional" in m ? "?" : ""}: ${typeText(memberType(m))}`)
+    .join(", ")}}`;
+}
+
+function qmp(): string {
+  const text = (t: QapiType | undefined) => (t ? code(typeText(t)) : "");
+  return `# QMP\n\nThe monitor protocol (\`-qmp\`, \`-mon mode=control\`), as \`query-qmp-schema\` gives it. A member with "?" may be left out.\n\n${table(
+    ["command", "what it does", "arguments", "returns"],
+    QMP_COMMANDS.map((c) => [code(c.name), cell(c.doc), text(c.args), text(c.returns)]),
+  )}\n## Events\n\n${table(
+    ["event", "when", "data"],
+    QMP_EVENTS.map((e) => [code(e.name), cell(e.doc), text(e.data)]),
+  )}`;
+}
+
 /** Opcode maps by the escape bytes of a row's key. */
 function opcodeMap(r: Row): string {
   const key = r.key.replace(/^(np|66|f3|f2) /, "");
@@ -125,6 +164,7 @@ export const PAGES: { readonly [file: string]: () => string } = {
   "options.md": options,
   "devices.md": devices,
   "monitor.md": monitor,
+  "qmp.md": qmp,
   "x86.md": x86,
 };
 

@@ -18,6 +18,10 @@ export interface Host {
   randomBytes(out: Uint8Array): void;
   /** One line to whoever runs the process: stderr, the console. */
   note(line: string): void;
+  /** The process's number, for monitors; absent where there are no processes. */
+  readonly processId?: number;
+  /** Closes a descriptor that a peer gave. */
+  closeFd?(fd: number): void;
   /** Minutes that local time is ahead of UTC at a moment, for `-rtc base=localtime`. */
   localOffsetMinutes(wallMs: number): number;
   /**
@@ -44,4 +48,6 @@ export type ChardevSpec = { readonly id: string } & (
 
 export type SocketAddress =
   | { readonly kind: "unix"; readonly path: string }
+  /** A socket that the process inherited: listening with `server`, else connected. */
+  | { readonly kind: "fd"; readonly fd: number }
   | { readonly kind: "tcp"; readonly host: string; readonly port: number };

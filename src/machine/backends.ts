@@ -99,9 +99,9 @@ export class Backends {
   }
 
   chardevSummaries(): { label: string; filename: string; frontendOpen: boolean }[] {
-    return [...this.chardevs.values()].map(({ config, mux, taken }) => ({
+    return [...this.chardevs.values()].map(({ config, backend, mux, taken }) => ({
       label: config.id,
-      filename: mux ? "mux" : chardevName(config),
+      filename: mux ? "mux" : (backend.filename?.() ?? chardevName(config)),
       frontendOpen: taken || mux !== undefined,
     }));
   }
@@ -188,6 +188,7 @@ function rename(cause: unknown, origin: string): VmError {
 function withLog(backend: Chardev, log: LogFile): Chardev {
   return {
     id: backend.id,
+    filename: () => backend.filename?.() ?? backend.id,
     write: (data) => {
       log.write(data);
       backend.write(data);
@@ -205,7 +206,12 @@ export function chardevName(c: ChardevConfig): string {
     case "pipe":
       return `${c.backend}:${c.path}`;
     case "socket": {
-      const where = c.address.kind === "unix" ? `unix:${c.address.path}` : `tcp:${c.address.host}:${c.address.port}`;
+      const where =
+        c.address.kind === "unix"
+          ? `unix:${c.address.path}`
+          : c.address.kind === "fd"
+            ? `fd:${c.address.fd}`
+            : `tcp:${c.address.host}:${c.address.port}`;
       return c.server ? `${where},server=on` : where;
     }
     default:

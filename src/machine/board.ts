@@ -17,10 +17,14 @@ import type { Drive } from "../block/backend.js";
 import type { Chardev } from "../host/chardev.js";
 import type { Host } from "../host/host.js";
 import type { Device } from "../hw/core/device.js";
+import type { DeviceType } from "../hw/core/device-type.js";
 import type { PciDevice } from "../hw/pci/device.js";
 import type { AddressSpace } from "../memory/address-space.js";
 import type { Display } from "../ui/display.js";
 import type { MachineConfig } from "./config.js";
+import type { PropertyValues } from "./device-properties.js";
+import type { MachineEvent } from "./events.js";
+import type { QomProperty } from "./qom.js";
 
 /** What the guest, or an engine on its behalf, asks of the machine. */
 export type BoardRequest =
@@ -66,6 +70,27 @@ export interface DeviceNode {
   readonly buses: readonly BusNode[];
 }
 
+/** A device as the object tree shows it. */
+export interface DeviceRecord {
+  readonly type: DeviceType;
+  readonly id: string | undefined;
+  /** Made by the user, or wired by the board. */
+  readonly place: "peripheral" | "unattached";
+  /** The values it was made with. */
+  readonly values: PropertyValues;
+  readonly hotplugged: boolean;
+  readonly device: Device | undefined;
+  /** Properties that change while it lives. */
+  readonly dynamic?: readonly QomProperty[] | undefined;
+}
+
+/** A balloon as monitors see it; bytes. */
+export interface BalloonControl {
+  readonly actualBytes: number;
+  setTarget(bytes: number): void;
+  stats(): { readonly updatedNs: number; readonly values: ReadonlyMap<string, number> };
+}
+
 /** Reports that the board or engine writes as text, lines separated by "\n". */
 export type ReportTopic = "pic" | "irq" | "tlb" | "mem" | "jit";
 
@@ -88,6 +113,11 @@ export interface BoardInspection {
   deviceTree(): BusNode;
   /** The first display adapter. */
   display(): Display | undefined;
+  /** Every device for the object tree: the user's in their order, then the board's own. */
+  records?(): readonly DeviceRecord[];
+  /** The device the user gave this id. */
+  deviceById?(id: string): Device | undefined;
+  readonly balloon?: BalloonControl | undefined;
 }
 
 /** Guest hardware and its engine. */
@@ -97,6 +127,8 @@ export interface Board extends BoardInspection {
   readonly running: boolean;
   /** Set by the machine before the first `start`. */
   onRequest: (request: BoardRequest) => void;
+  /** What happens on the board that needs no decision: balloon, trays, unplugged devices. Set by the machine. */
+  onEvent?: (event: MachineEvent) => void;
   start(): void;
   stop(): Promise<void>;
   /** Hardware reset of every device and vCPU. */

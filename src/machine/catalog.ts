@@ -3,6 +3,8 @@
  * in target/x86/cpu-models.ts, devices beside their classes.) Option parser, `help`
  * values and coverage pages derive from these tables.
  */
+import type { GuestArch } from "./config.js";
+
 /** A machine property. `accepts`: the values that can be honoured, the first being the default; others are refused. */
 export interface MachineProperty {
   readonly name: string;
@@ -12,8 +14,16 @@ export interface MachineProperty {
 }
 
 export interface MachineType {
-  readonly name: "pc";
+  readonly name: "pc" | "none";
+  /** The name that says the version too; what `query-machines` gives and management tools keep. */
+  readonly canonical: string;
   readonly aliases: readonly string[];
+  readonly archs: readonly GuestArch[];
+  readonly isDefault: boolean;
+  /** The CPU type that holds without `-cpu`, by architecture. */
+  readonly defaultCpu?: { readonly [arch in GuestArch]?: string };
+  /** The name under which `memory-backend=` may give the guest's RAM. */
+  readonly defaultRamId?: string;
   readonly description: string;
   readonly maxCpus: number;
   readonly properties: readonly MachineProperty[];
@@ -49,15 +59,30 @@ const PC_PROPERTIES: readonly MachineProperty[] = [
 export const MACHINE_TYPES: readonly MachineType[] = [
   {
     name: "pc",
+    canonical: "pc-i440fx-7.2",
     aliases: ["pc-i440fx-7.2"],
+    archs: ["x86_64", "i386"],
+    isDefault: true,
+    defaultCpu: { x86_64: "qemu64-x86_64-cpu", i386: "qemu32-i386-cpu" },
+    defaultRamId: "pc.ram",
     description: "Standard PC (i440FX + PIIX, 1996)",
     maxCpus: 255,
     properties: PC_PROPERTIES,
   },
+  {
+    name: "none",
+    canonical: "none",
+    aliases: [],
+    archs: ["x86_64", "i386"],
+    isDefault: false,
+    description: "empty machine",
+    maxCpus: 1,
+    properties: [],
+  },
 ];
 
 /** Machines of QEMU that a user may well name and that are not there. */
-export const OTHER_MACHINES = ["q35", "microvm", "isapc", "none", "xenfv", "xenpv"];
+export const OTHER_MACHINES = ["q35", "microvm", "isapc", "xenfv", "xenpv"];
 
 export const ACCELERATORS = [
   { name: "tcg", description: "translation of guest code to WebAssembly" },

@@ -102,7 +102,17 @@ export interface SerialConfig {
 
 export interface MonitorConfig {
   readonly chardev: string;
-  readonly mode: "readline";
+  /** The human monitor, or QMP. */
+  readonly mode: "readline" | "control";
+  /** QMP with one member a line. */
+  readonly pretty?: boolean | undefined;
+}
+
+/** `-add-fd`: an inherited descriptor under a set's number, for paths `/dev/fdset/SET`. */
+export interface FdSetConfig {
+  readonly set: number;
+  readonly fd: number;
+  readonly opaque?: string | undefined;
 }
 
 /** `-rtc`. */
@@ -148,7 +158,7 @@ export interface TraceConfig {
 export interface MachineConfig {
   readonly arch: GuestArch;
   /** `-machine`: the type without aliases, and its properties as written and checked. */
-  readonly machine: { readonly type: "pc"; readonly props: Properties };
+  readonly machine: { readonly type: "pc" | "none"; readonly props: Properties };
   readonly accel: readonly AccelConfig[];
   readonly cpu: CpuConfig;
   readonly memoryBytes: number;
@@ -165,6 +175,7 @@ export interface MachineConfig {
   readonly chardevs: readonly ChardevConfig[];
   readonly serials: readonly SerialConfig[];
   readonly monitors: readonly MonitorConfig[];
+  readonly fdSets: readonly FdSetConfig[];
   readonly display: "none";
   /** Off with -nographic: the firmware talks to the first serial port too. */
   readonly graphics: boolean;
@@ -207,6 +218,7 @@ export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
     chardevs: [],
     serials: [],
     monitors: [],
+    fdSets: [],
     display: "none",
     graphics: true,
     vga: "std",

@@ -42,7 +42,8 @@ export function propertyHelp(type: DeviceType): string {
   return `${type.name} options:\n${rows.map(line).join("")}`;
 }
 
-const KIND_WORD: { readonly [K in PropertyKind]: string } = {
+/** Property kinds as QEMU names them. */
+export const KIND_WORD: { readonly [K in PropertyKind]: string } = {
   bool: "bool",
   uint8: "uint8",
   uint16: "uint16",
@@ -133,4 +134,9 @@ export function readProperties(
   for (const [name, text] of Object.entries(config.props))
     values.set(name, readProperty(find(name, config.origin), text, config.origin));
   return Object.fromEntries(values);
+}
+
+/** What holds when the user says nothing. */
+export function defaultValues(type: DeviceType): PropertyValues {
+  return Object.fromEntries([...type.properties, ...commonProperties(type)].map((p) => [p.name, p.default]));
 }

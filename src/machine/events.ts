@@ -8,7 +8,14 @@ export type RunState =
   | "suspended"
   | "io-error"
   | "guest-panicked"
-  | "internal-error";
+  | "internal-error"
+  /** Waits for a stream (`-incoming`). */
+  | "inmigrate"
+  /** Saved; a stopped copy of a machine that may run elsewhere. */
+  | "postmigrate"
+  | "finish-migrate"
+  | "restore-vm"
+  | "save-vm";
 
 export type MachineEvent =
   | { readonly type: "resume" | "stop" | "powerdown" | "suspend" | "wakeup" }
@@ -17,7 +24,16 @@ export type MachineEvent =
   | { readonly type: "shutdown"; readonly guest: boolean; readonly reason: string }
   | { readonly type: "guest-panicked"; readonly action: "panicked" | "crash-loaded" }
   | { readonly type: "io-error"; readonly drive: string; readonly write: boolean; readonly message: string }
-  | { readonly type: "internal-error"; readonly message: string };
+  | { readonly type: "internal-error"; readonly message: string }
+  /** The guest's memory less its balloon, in bytes. */
+  | { readonly type: "balloon"; readonly actualBytes: number }
+  /** A hot-unplugged device has gone. `path` is its place in the object tree. */
+  | { readonly type: "device-deleted"; readonly id: string | undefined; readonly path: string }
+  | { readonly type: "tray-moved"; readonly drive: string; readonly qdev: string; readonly open: boolean }
+  | { readonly type: "migration"; readonly status: MigrationStatus };
+
+/** QEMU's words for where a migration stands. */
+export type MigrationStatus = "none" | "setup" | "active" | "cancelling" | "cancelled" | "completed" | "failed";
 
 /** Events an iterator may be behind; then the oldest are lost. */
 const QUEUE_LIMIT = 1024;

@@ -13,6 +13,7 @@ import type { VirtioSerial } from "../hw/virtio/console.js";
 import type { BoardParts } from "./board.js";
 import type { DeviceConfig, MachineConfig } from "./config.js";
 import type { PropertyValue, PropertyValues } from "./device-properties.js";
+import type { MachineEvent } from "./events.js";
 import type { PcBoard } from "./pc.js";
 
 /** Buses the board has itself; a virtio-serial device brings its own. */
@@ -43,6 +44,8 @@ export interface SiteBoard {
   readonly pciCtx: DeviceContext;
   readonly bootDevices: BootDevice[];
   balloon: VirtioBalloon | undefined;
+  /** Tells the machine's owner what happened. */
+  onEvent?: (event: MachineEvent) => void;
   sendMsi(address: number, data: number): void;
   addDevice(device: Device): void;
   addDrive(drive: Drive): void;

@@ -24,6 +24,7 @@ import { findDeviceType, type PropertyValues, readProperties } from "./device-pr
 import type { PcBoard } from "./pc.js";
 import { DeviceSite, num, type SiteBoard, textOf, within, withOrigin } from "./pc-device-site.js";
 import { VIRTIO_MAKERS } from "./pc-virtio-devices.js";
+import type { QomProperty } from "./qom.js";
 
 /** One device to make. */
 export interface Order {
@@ -35,8 +36,8 @@ export interface Order {
 /** Makes the devices of one type. */
 export interface Maker<B extends SiteBoard = PcBoard> {
   readonly type: DeviceType;
-  /** @throws VmError for what the user got wrong */
-  make(site: DeviceSite<B>, order: Order): void;
+  /** @returns properties that change while the device lives, if any @throws VmError for what the user got wrong */
+  make(site: DeviceSite<B>, order: Order): readonly QomProperty[] | void;
 }
 
 const MIB = 2 ** 20;
@@ -318,5 +319,18 @@ export function displayNeeds(config: MachineConfig): { readonly vramBytes: numbe
 /** Makes every device of the configuration that is not the board's own. @throws VmError naming the option */
 export function addDevices(board: PcBoard, parts: BoardParts): void {
   const site = new DeviceSite(board, parts);
-  for (const order of orders(board.config)) withOrigin(order.config.origin, () => order.maker.make(site, order));
+  const users = new Set(board.config.devices);
+  for (const order of orders(board.config)) {
+    const before = board.devices().length;
+    const dynamic = withOrigin(order.config.origin, () => order.maker.make(site, order));
+    board.deviceRecords.push({
+      type: order.type,
+      id: order.config.id,
+      place: users.has(order.config) ? "peripheral" : "unattached",
+      values: order.props,
+      hotplugged: false,
+      device: board.devices()[before],
+      dynamic: dynamic ?? undefined,
+    });
+  }
 }

@@ -1,7 +1,7 @@
 /** `-device virtio-*`: makers of the virtio devices on PCI, and of ports on a virtio serial bus. */
 import { VmError } from "../base/errors.js";
 import { BootPath } from "../firmware/boot-order.js";
-import { VirtioBalloon, virtioBalloonType } from "../hw/virtio/balloon.js";
+import { balloonStatNames, VirtioBalloon, virtioBalloonType } from "../hw/virtio/balloon.js";
 import { VirtioBlk, virtioBlkType } from "../hw/virtio/blk.js";
 import { VirtioSerial, virtconsoleType, virtioSerialType, virtserialportType } from "../hw/virtio/console.js";
 import type { VirtioDevice } from "../hw/virtio/device.js";
@@ -11,6 +11,7 @@ import { VirtioRng, virtioRngType } from "../hw/virtio/rng.js";
 import type { PropertyValues } from "./device-properties.js";
 import { type DeviceSite, num, type SiteBoard, textOf, within } from "./pc-device-site.js";
 import type { Maker, Order } from "./pc-devices.js";
+import type { QomProperty } from "./qom.js";
 
 const common = (p: PropertyValues) => ({ indirectDesc: p.indirect_desc === true, eventIdx: p.event_idx === true });
 
@@ -42,6 +43,39 @@ function queueSize(name: string, value: number): number {
 }
 
 const ONE_QUEUE = "the device has one request queue: num-queues=1";
+
+/** What a guest has not told. */
+const UNKNOWN_STAT = 2n ** 64n - 1n;
+
+/** The guest's statistics, and how often it is asked for them. */
+function balloonProperties(board: SiteBoard, device: VirtioBalloon, initialSeconds: number): QomProperty[] {
+  let seconds = initialSeconds;
+  return [
+    {
+      name: "guest-stats",
+      type: "guest statistics",
+      get: () => {
+        const { updatedNs, values } = device.stats();
+        const ageMs = (board.ctx.clock.nowNs() - updatedNs) / 1e6;
+        return {
+          stats: Object.fromEntries(balloonStatNames.map((n) => [n, values.get(n) ?? UNKNOWN_STAT])),
+          "last-update": values.size === 0 ? 0 : Math.floor((board.ctx.wallMs() - ageMs) / 1000),
+        };
+      },
+    },
+    {
+      name: "guest-stats-polling-interval",
+      type: "int",
+      get: () => seconds,
+      set: (value) => {
+        if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 0xffffffff)
+          throw new VmError("device/invalid-property", "Parameter 'guest-stats-polling-interval' expects a number of seconds");
+        seconds = value;
+        device.setStatsInterval(seconds);
+      },
+    },
+  ];
+}
 
 /** Who makes what. */
 export const VIRTIO_MAKERS: readonly Maker<SiteBoard>[] = [
@@ -120,6 +154,7 @@ export const VIRTIO_MAKERS: readonly Maker<SiteBoard>[] = [
       if (board.balloon) throw new VmError("device/invalid-property", "Only one balloon device is supported");
       const device = new VirtioBalloon(board.ctx, {
         ramBytes: board.config.memoryBytes,
+        onChange: (actualBytes) => board.onEvent?.({ type: "balloon", actualBytes }),
         deflateOnOom: props["deflate-on-oom"] === true,
         freePageReporting: props["free-page-reporting"] === true,
         ...common(props),
@@ -127,6 +162,7 @@ export const VIRTIO_MAKERS: readonly Maker<SiteBoard>[] = [
       device.setStatsInterval(num(props["guest-stats-polling-interval"])!);
       attach(site, order, device);
       board.balloon = device;
+      return balloonProperties(board, device, num(props["guest-stats-polling-interval"])!);
     },
   },
   {

@@ -45,11 +45,15 @@ import type {
   BoardRequest,
   BusNode,
   CreateBoard,
+  DeviceRecord,
   DisassembledInsn,
   ReportTopic,
   VcpuSummary,
 } from "./board.js";
 import type { MachineConfig } from "./config.js";
+import { defaultValues } from "./device-properties.js";
+import type { MachineEvent } from "./events.js";
+import { PC_BOARD_TYPES } from "./pc-board-types.js";
 import { PcBoot } from "./pc-boot.js";
 import { PcCpus } from "./pc-cpus.js";
 import { withOrigin } from "./pc-device-site.js";
@@ -82,6 +86,7 @@ export interface PcFiles {
 export class PcBoard implements Board {
   readonly accelerator = "tcg";
   onRequest: (request: BoardRequest) => void = () => {};
+  onEvent: (event: MachineEvent) => void = () => {};
   readonly ram: GuestRam;
   readonly memory: AddressSpace;
   readonly io: AddressSpace;
@@ -107,6 +112,8 @@ export class PcBoard implements Board {
   // What pc-devices.ts fills in as it makes devices.
   vga: VgaPci | VgaIsa | undefined;
   balloon: VirtioBalloon | undefined;
+  /** What was made for the configuration and by hot-plug, in its order. */
+  readonly deviceRecords: DeviceRecord[] = [];
   /** Drives A and B. */
   readonly floppies: (FloppyDrive | undefined)[] = [];
   /** Devices with a boot index. */
@@ -483,6 +490,21 @@ export class PcBoard implements Board {
 
   display(): Display | undefined {
     return this.vga;
+  }
+
+  records(): readonly DeviceRecord[] {
+    const listed = new Set(this.deviceRecords.map((r) => r.device));
+    const own = this.all
+      .filter((d) => !listed.has(d))
+      .flatMap((device): DeviceRecord[] => {
+        const type = PC_BOARD_TYPES.find((t) => t.name === device.type);
+        return type ? [{ type, id: undefined, place: "unattached", values: defaultValues(type), hotplugged: false, device }] : [];
+      });
+    return [...this.deviceRecords, ...own];
+  }
+
+  deviceById(id: string): Device | undefined {
+    return this.deviceRecords.find((r) => r.id === id)?.device;
   }
 }
 

@@ -5,6 +5,7 @@
  * Source of the policy: QEMU 7.2, `-no-reboot`, `-no-shutdown`, run states of QAPI.
  */
 import { VmError } from "../base/errors.js";
+import { Emitter } from "../base/event.js";
 import { Trace, type TraceItem } from "../base/trace.js";
 import type { Chardev } from "../host/chardev.js";
 import type { Host } from "../host/host.js";
@@ -12,7 +13,7 @@ import { chooseAccelerator } from "./accelerator.js";
 import { Backends } from "./backends.js";
 import type { Board, BoardInspection, BoardRequest, CreateBoard } from "./board.js";
 import { TRACE_ITEMS } from "./catalog.js";
-import type { MachineConfig } from "./config.js";
+import type { MachineConfig, MonitorConfig } from "./config.js";
 import { EventQueue, type MachineEvent, type RunState } from "./events.js";
 import { readFirmware, readWhole } from "./images.js";
 import type { StreamChardev } from "./memory-chardevs.js";
@@ -24,14 +25,21 @@ const HOLD_MS = 24 * 3600 * 1000;
 export interface MachineEnvironment {
   readonly host: Host;
   readonly createBoard: CreateBoard;
-  /** Puts a human monitor on a chardev. */
-  readonly openMonitor: (machine: Machine, chardev: Chardev) => void;
+  /** Puts a monitor on a chardev. */
+  readonly openMonitor: (machine: Machine, chardev: Chardev, config: MonitorConfig) => void;
 }
 
 /** How a machine ended. `status` is the exit status of the process on the command line. */
 export interface MachineEnd {
   readonly reason: "guest-shutdown" | "guest-reset" | "guest-panicked" | "guest-exit" | "quit" | "internal-error";
   readonly status: number;
+}
+
+/** What a guest's requests lead to: `-no-reboot`, `-no-shutdown`, QMP `set-action`. */
+export interface MachinePolicy {
+  reboot: "reset" | "shutdown";
+  shutdown: "poweroff" | "pause";
+  panic: "pause" | "shutdown" | "exit-failure" | "none";
 }
 
 /** Both directions of a character device. */
@@ -45,6 +53,9 @@ export class Machine implements AsyncDisposable {
   private board!: Board;
   private state: RunState = "prelaunch";
   private readonly queue = new EventQueue<MachineEvent>();
+  /** Events as they happen, synchronously; `events()` gives the same to async iterators. */
+  readonly occurred = new Emitter<MachineEvent>();
+  readonly policy: MachinePolicy;
   private resolveEnd!: (end: MachineEnd) => void;
   private ending = false;
   private stopping: Promise<void> | undefined;
@@ -62,6 +73,11 @@ export class Machine implements AsyncDisposable {
     this.ended = new Promise((resolve) => {
       this.resolveEnd = resolve;
     });
+    this.policy = {
+      reboot: config.noReboot ? "shutdown" : "reset",
+      shutdown: config.noShutdown ? "pause" : "poweroff",
+      panic: "shutdown",
+    };
     this.hold();
   }
 
@@ -104,10 +120,11 @@ export class Machine implements AsyncDisposable {
         readFirmware: (option, name) => readFirmware(host, config.firmwarePath, option, name),
       });
       m.board.onRequest = (request) => m.handle(request);
+      m.board.onEvent = (event) => m.emit(event);
       for (const d of m.board.drives())
         d.onIoError = (error, write) =>
           m.handle({ kind: "io-error", drive: d.id, write, message: error instanceof Error ? error.message : String(error) });
-      for (const mon of config.monitors) environment.openMonitor(m, backends.chardev(mon.chardev));
+      for (const mon of config.monitors) environment.openMonitor(m, backends.chardev(mon.chardev), mon);
       return m;
     } catch (e) {
       machine?.release();
@@ -172,7 +189,7 @@ export class Machine implements AsyncDisposable {
   /** Presses the reset button. A guest that has powered off stays stopped until `run`. */
   reset(): void {
     this.checkOpen();
-    this.resetBoard(false, "host-reset");
+    this.resetBoard(false, "host-qmp-system-reset");
   }
 
   /** Presses the power button (ACPI). */
@@ -202,9 +219,9 @@ export class Machine implements AsyncDisposable {
   }
 
   /** Ends the machine: flushes and closes everything. `ended` resolves. */
-  quit(status = 0): void {
+  quit(status = 0, reason: "host-qmp-quit" | "host-signal" | "host-ui" = "host-qmp-quit"): void {
     if (this.ending) return;
-    this.emit({ type: "shutdown", guest: false, reason: "host-qmp-quit" });
+    this.emit({ type: "shutdown", guest: false, reason });
     this.end({ reason: "quit", status });
   }
 
@@ -284,6 +301,25 @@ export class Machine implements AsyncDisposable {
     }
   }
 
+  /** Accelerators that this host has for the guest. */
+  accelerators(): readonly string[] {
+    return this.accelerator === "kvm" ? ["tcg", "kvm"] : ["tcg"];
+  }
+
+  /** The host thread a vCPU runs on; the process's number where vCPUs share its threads. */
+  threadId(_cpu: number): number {
+    return this.host.processId ?? 0;
+  }
+
+  wallMs(): number {
+    return this.host.clock.wallMs();
+  }
+
+  /** Closes a descriptor that a monitor's client gave. */
+  closeFd(fd: number): void {
+    this.host.closeFd?.(fd);
+  }
+
   /** Sets the trace items to these. @throws VmError "option/invalid" */
   setTrace(items: readonly string[]): void {
     const unknown = items.find((i) => !TRACE_ITEMS.some((t) => t.name === i));
@@ -300,14 +336,15 @@ export class Machine implements AsyncDisposable {
     if (this.ending) return;
     switch (request.kind) {
       case "reset":
-        if (this.config.noReboot) this.shutdown("guest-reset", request.reason);
-        else this.resetBoard(true, request.reason);
+        // A triple fault is a reset like another to whoever listens.
+        if (this.policy.reboot === "shutdown") this.shutdown("guest-reset", "guest-reset");
+        else this.resetBoard(true, "guest-reset");
         return;
       case "shutdown":
         this.shutdown("guest-shutdown", request.reason);
         return;
       case "exit":
-        this.emit({ type: "shutdown", guest: true, reason: "guest-exit" });
+        this.emit({ type: "shutdown", guest: true, reason: "guest-shutdown" });
         this.end({ reason: "guest-exit", status: request.status });
         return;
       case "suspend":
@@ -316,7 +353,7 @@ export class Machine implements AsyncDisposable {
         return;
       case "panic":
         this.emit({ type: "guest-panicked", action: request.action });
-        if (request.action === "panicked") this.shutdown("guest-panicked", "guest-panic");
+        if (request.action === "panicked") this.panic();
         return;
       case "io-error":
         this.emit({ type: "io-error", drive: request.drive, write: request.write, message: request.message });
@@ -342,8 +379,24 @@ export class Machine implements AsyncDisposable {
 
   private shutdown(reason: MachineEnd["reason"], detail: string): void {
     this.emit({ type: "shutdown", guest: true, reason: detail });
-    if (this.config.noShutdown) void this.stopAs(reason === "guest-panicked" ? "guest-panicked" : "shutdown");
+    if (this.policy.shutdown === "pause") void this.stopAs(reason === "guest-panicked" ? "guest-panicked" : "shutdown");
     else this.end({ reason, status: 0 });
+  }
+
+  private panic(): void {
+    switch (this.policy.panic) {
+      case "none":
+        return;
+      case "pause":
+        void this.stopAs("guest-panicked");
+        return;
+      case "shutdown":
+        this.shutdown("guest-panicked", "guest-panic");
+        return;
+      case "exit-failure":
+        this.emit({ type: "shutdown", guest: true, reason: "guest-panic" });
+        this.end({ reason: "guest-panicked", status: 1 });
+    }
   }
 
   /** Stops the board; the state is the new one at once. */
@@ -384,6 +437,7 @@ export class Machine implements AsyncDisposable {
   }
 
   private emit(event: MachineEvent): void {
+    this.occurred.emit(event);
     this.queue.emit(event);
   }
 }

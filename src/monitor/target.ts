@@ -2,9 +2,12 @@
  * The machine as a monitor sees it: run control, what is in it, and a look inside. `Machine` (machine/vm.ts) has this
  * shape; monitors and tests depend on nothing more.
  */
+import type { Emitter } from "../base/event.js";
 import type { Drive } from "../block/backend.js";
 import type { Board, BoardInspection } from "../machine/board.js";
-import type { RunState } from "../machine/events.js";
+import type { MachineConfig } from "../machine/config.js";
+import type { MachineEvent, RunState } from "../machine/events.js";
+import type { MachinePolicy } from "../machine/vm.js";
 
 /** A character backend in `info chardev`. */
 export interface ChardevSummary {
@@ -30,6 +33,16 @@ export interface MonitorTarget {
   readonly accelerator: string;
   readonly runState: RunState;
   readonly inspect: BoardInspection;
+  readonly config: MachineConfig;
+  /** What happens to the machine, as it happens. */
+  readonly occurred: Pick<Emitter<MachineEvent>, "on">;
+  readonly policy: MachinePolicy;
+  /** Accelerators that this host has for the guest, by name. */
+  accelerators(): readonly string[];
+  /** The host thread a vCPU runs on. */
+  threadId(cpu: number): number;
+  wallMs(): number;
+  closeFd(fd: number): void;
   stop(): Promise<void>;
   /** @throws VmError when the state does not allow it (after a shutdown: reset first) */
   cont(): void;

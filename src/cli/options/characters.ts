@@ -92,18 +92,22 @@ function readBackend(backend: string, r: PropReader): ChardevBackendConfig {
 
 function readSocket(r: PropReader): ChardevBackendConfig {
   const path = r.text("path");
+  const fd = r.number("fd", 0, 2 ** 20);
   let address: SocketAddress;
-  if (path !== undefined && path !== "") address = { kind: "unix", path };
+  if (fd !== undefined) {
+    if (path !== undefined) return r.fail("option/invalid", "'fd' and 'path' exclude each other");
+    address = { kind: "fd", fd };
+  } else if (path !== undefined && path !== "") address = { kind: "unix", path };
   else {
     const port = r.number("port", 0, 65535);
-    if (port === undefined) return r.fail("option/missing", "a socket needs 'path', or 'host' and 'port'");
+    if (port === undefined) return r.fail("option/missing", "a socket needs 'path', 'fd', or 'host' and 'port'");
     address = { kind: "tcp", host: r.text("host") || "", port };
   }
   const server = r.flag("server", false);
   const wait = r.flag("wait");
   const reconnectSec = r.number("reconnect", 0, 86400) ?? 0;
   for (const name of ["telnet", "tn3270", "websocket"]) r.only(name, ["off"]);
-  r.refuse("fd", "tls-creds", "tls-authz", "abstract", "tight");
+  r.refuse("tls-creds", "tls-authz", "abstract", "tight");
   for (const name of ["to", "ipv4", "ipv6"]) r.refuse(name);
   const nodelay = r.flag("nodelay", false) || r.flag("delay") === false;
   if (wait !== undefined && !server) r.fail("option/invalid", "'wait' option is incompatible with socket in client connect mode");
@@ -185,15 +189,25 @@ function parseMonitor(draft: Draft, value: string, origin: string): void {
   if (use.chardev !== undefined) draft.monitors.push(use);
 }
 
+function parseQmp(pretty: boolean) {
+  return (draft: Draft, value: string, origin: string): void => {
+    const id = `compat_monitor${draft.monitors.length}`;
+    const chardev = shortForm(draft, value, id, origin);
+    if (chardev !== undefined) draft.monitors.push({ chardev, origin, mode: "control", pretty });
+  };
+}
+
 function parseMon(draft: Draft, value: string, origin: string): void {
   const r = new PropReader(toMap(splitList(value, "chardev")), origin);
   const chardev = r.need("chardev");
   const mode = r.choice("mode", ["readline", "control"]);
-  if (mode === "control") r.fail("option/unsupported", "mode=control (QMP) is not supported");
-  r.only("pretty", ["off"]);
+  const pretty = r.flag("pretty");
+  if (pretty !== undefined && mode !== "control") r.fail("option/invalid", "'pretty' is only for mode=control");
+  // The monitor's own name; nothing refers to it.
+  r.text("id");
   r.end();
-  draft.monitorSet = true;
-  draft.monitors.push({ chardev, origin });
+  draft.monitorSet ||= mode !== "control";
+  draft.monitors.push({ chardev, origin, mode: mode ?? "readline", pretty });
 }
 
 export const CHARACTERS: OptionGroup = {
@@ -207,6 +221,7 @@ export const CHARACTERS: OptionGroup = {
         "null | stdio[,signal=on|off] | file,path=path[,append=on|off][,input-path=path]",
         "ringbuf[,size=size] | pipe,path=path",
         "socket,path=path[,server=on|off][,wait=on|off][,reconnect=seconds]",
+        "socket,fd=fd[,server=on|off][,wait=on|off] (an inherited socket)",
         "socket,host=host,port=port[,server=on|off][,wait=on|off][,nodelay=on|off][,reconnect=seconds]",
       ],
       parse: parseChardev,
@@ -230,6 +245,13 @@ export const CHARACTERS: OptionGroup = {
       },
     },
     { names: ["monitor"], argument: "dev", help: ["redirect the monitor to char device 'dev'"], parse: parseMonitor },
-    { names: ["mon"], argument: "[chardev=]name[,mode=readline]", help: ["open a monitor on a chardev"], parse: parseMon },
+    { names: ["qmp"], argument: "dev", help: ["like -monitor, but with the QMP protocol"], parse: parseQmp(false) },
+    { names: ["qmp-pretty"], argument: "dev", help: ["like -qmp, with one member a line"], parse: parseQmp(true) },
+    {
+      names: ["mon"],
+      argument: "[chardev=]name[,mode=readline|control][,pretty=on|off]",
+      help: ["open a monitor on a chardev; control: the QMP protocol"],
+      parse: parseMon,
+    },
   ],
 };

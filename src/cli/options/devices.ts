@@ -3,6 +3,7 @@ import { VmError } from "../../base/errors.js";
 import type { DeviceType } from "../../hw/core/device-type.js";
 import { VGA_TYPES } from "../../machine/catalog.js";
 import { commonProperties, findDeviceType, propertyHelp, readProperty } from "../../machine/device-properties.js";
+import { OBJECT_TYPES } from "../../machine/object-types.js";
 import { checkId } from "./characters.js";
 import { type Draft, type OptionGroup, PrintAndExit } from "./draft.js";
 import { isHelp, parseObject, splitList, toMap, toProperties } from "./grammar.js";
@@ -63,16 +64,6 @@ function parseDevice(draft: Draft, value: string, origin: string): void {
   }
   draft.devices.push({ driver: type.name, id, bus, props: toProperties(props), origin });
 }
-
-/** Objects that a user can name, with their properties. */
-export const OBJECT_TYPES: readonly {
-  readonly name: string;
-  readonly properties: readonly string[];
-  readonly description: string;
-}[] = [
-  { name: "rng-builtin", properties: [], description: "random bytes of the host" },
-  { name: "rng-random", properties: ["filename"], description: "random bytes of a file (default /dev/urandom)" },
-];
 
 function parseObjectOption(draft: Draft, value: string, origin: string): void {
   if (isHelp(value))

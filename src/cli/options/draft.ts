@@ -2,6 +2,7 @@
 import type { TraceItem } from "../../base/trace.js";
 import type { DriveInterface, DriveOptions } from "../../block/drive-options.js";
 import type { DeviceType } from "../../hw/core/device-type.js";
+import type { MachineType } from "../../machine/catalog.js";
 import type {
   AccelConfig,
   BootConfig,
@@ -36,7 +37,9 @@ export interface Draft {
   readonly program: string;
   readonly arch: GuestArch;
   readonly deviceTypes: readonly DeviceType[];
+  machineType: MachineType["name"];
   machineProps: Map<string, string>;
+  memoryBackend: { readonly id: string; readonly origin: string } | undefined;
   accels: AccelConfig[];
   cpu: CpuConfig | undefined;
   memoryBytes: number | undefined;
@@ -54,7 +57,7 @@ export interface Draft {
   objects: ObjectConfig[];
   chardevs: ChardevConfig[];
   serials: CharUse[];
-  monitors: (CharUse | MonitorConfig)[];
+  monitors: (CharUse & Partial<Pick<MonitorConfig, "mode" | "pretty">>)[];
   monitorSet: boolean;
   nographic: boolean;
   vga: "none" | "std" | undefined;
@@ -77,7 +80,9 @@ export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly
     program,
     arch,
     deviceTypes,
+    machineType: "pc",
     machineProps: new Map(),
+    memoryBackend: undefined,
     accels: [],
     cpu: undefined,
     memoryBytes: undefined,

@@ -10,7 +10,7 @@ import {
 } from "../../machine/config.js";
 import { shortForm } from "./characters.js";
 import type { Draft } from "./draft.js";
-import { toProperties } from "./grammar.js";
+import { parseSize, toProperties } from "./grammar.js";
 
 /** Completes a draft. @throws VmError for what only the whole can tell */
 export function finish(draft: Draft, streams = false): MachineConfig {
@@ -19,14 +19,16 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     if (draft.append !== undefined) throw new VmError("option/invalid", "-append: only allowed with -kernel option");
     if (draft.initrd !== undefined) throw new VmError("option/invalid", "-initrd: only allowed with -kernel option");
   }
+  if (draft.machineType === "none") draft.noDefaults = true;
   defaultCharacters(draft, streams);
   const drives = finishDrives(draft);
   checkCharacters(draft);
   checkReferences(draft, drives);
+  checkMemoryBackend(draft, base.memoryBytes);
   const prop = (name: string) => draft.machineProps.get(name);
   return {
     ...base,
-    machine: { type: "pc", props: toProperties(draft.machineProps) },
+    machine: { type: draft.machineType, props: toProperties(draft.machineProps) },
     accel: draft.accels.length > 0 ? draft.accels : base.accel,
     cpu: draft.cpu ?? base.cpu,
     memoryBytes: draft.memoryBytes ?? base.memoryBytes,
@@ -41,7 +43,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     chardevs: draft.chardevs,
     serials: draft.serials.map((s) => ({ chardev: s.chardev })),
     monitors: draft.monitors.flatMap((m): MonitorConfig[] =>
-      m.chardev === undefined ? [] : [{ chardev: m.chardev, mode: "readline" }],
+      m.chardev === undefined ? [] : [{ chardev: m.chardev, mode: m.mode ?? "readline", ...(m.pretty ? { pretty: true } : {}) }],
     ),
     graphics: prop("graphics") === undefined ? !draft.nographic : prop("graphics") !== "off",
     vga:
@@ -129,6 +131,24 @@ function virtioDrives(drives: readonly DriveOptions[]): DeviceConfig[] {
     .map((d) => ({ driver: "virtio-blk-pci", props: toProperties([["drive", d.id]]), origin: d.origin }));
 }
 
+/** `-machine memory-backend=` names an object that is the guest's RAM. */
+function checkMemoryBackend(draft: Draft, defaultBytes: number): void {
+  const { memoryBackend: backend } = draft;
+  if (!backend) return;
+  const object = draft.objects.find((o) => o.id === backend.id);
+  if (!object?.type.startsWith("memory-backend-"))
+    throw new VmError("option/invalid", `${backend.origin}: Memory backend '${backend.id}' not found`);
+  const size = parseSize(object.props.size ?? "");
+  if (size === undefined || size === 0) throw new VmError("option/invalid", `${object.origin}: 'size' must be given, in bytes`);
+  // Without -m the object says how much there is.
+  draft.memoryBytes ??= size;
+  if (size !== (draft.memoryBytes ?? defaultBytes))
+    throw new VmError(
+      "option/invalid",
+      `${backend.origin}: Size specified by -m option must match size of explicitly specified 'memory-backend' property`,
+    );
+}
+
 /** Every chardev named exists, and one without a mux has one user. */
 function checkCharacters(draft: Draft): void {
   const users = new Map<string, string>();
@@ -140,7 +160,7 @@ function checkCharacters(draft: Draft): void {
     users.set(id, origin);
   };
   for (const s of draft.serials) if (s.chardev !== undefined) use(s.chardev, s.origin);
-  for (const m of draft.monitors) if (m.chardev !== undefined) use(m.chardev, "origin" in m ? m.origin : "-mon");
+  for (const m of draft.monitors) if (m.chardev !== undefined) use(m.chardev, m.origin);
   for (const d of draft.devices) if (Object.hasOwn(d.props, "chardev")) use(d.props.chardev!, d.origin);
   const stdio = draft.chardevs.filter((c) => c.backend === "stdio");
   if (stdio.length > 1)

@@ -8,12 +8,15 @@ import { PropReader } from "./reader.js";
 
 const pc = MACHINE_TYPES[0]!;
 
+/** Takes the RAM object's name; it is checked against `-object` when all options are known. */
+const MEMORY_BACKEND = "memory-backend";
+
 function machineHelp(): string {
   const row = (name: string, text: string) => `${name.padEnd(20)} ${text}\n`;
   let out = "Supported machines are:\n";
   for (const m of MACHINE_TYPES) {
-    out += row(m.name, `${m.description} (alias of ${m.aliases[0]})`);
-    out += row(m.aliases[0]!, `${m.description} (default)`);
+    if (m.canonical !== m.name) out += row(m.name, `${m.description} (alias of ${m.canonical})`);
+    out += row(m.canonical, `${m.description}${m.isDefault ? " (default)" : ""}`);
   }
   return out;
 }
@@ -31,13 +34,21 @@ function parseMachine(draft: Draft, value: string, origin: string): void {
   for (const { name, value: v } of pairs) {
     if (name === "type") {
       if (isHelp(v)) throw new PrintAndExit(machineHelp());
-      if (v === pc.name || pc.aliases.includes(v)) continue;
+      const type = MACHINE_TYPES.find((m) => m.name === v || m.aliases.includes(v));
+      if (type) {
+        draft.machineType = type.name;
+        continue;
+      }
       const why = OTHER_MACHINES.includes(v) ? `machine type '${v}' is not supported` : `unsupported machine type '${v}'`;
       throw new VmError("machine/unknown", `${origin}: ${why}; use -machine help to list supported machines`);
     }
     if (isHelp(name)) throw new PrintAndExit(machinePropertyHelp());
     if (name === "accel") {
       draft.accels = v.split(":").map((a) => accelConfig(a, new Map(), origin));
+      continue;
+    }
+    if (name === MEMORY_BACKEND) {
+      draft.memoryBackend = { id: v, origin };
       continue;
     }
     const property = findMachineProperty(name);

@@ -1,5 +1,6 @@
 /** Node as a host. */
 import { randomFillSync } from "node:crypto";
+import { closeSync } from "node:fs";
 import { VmError } from "../../base/errors.js";
 import type { ChardevSpec, Host } from "../host.js";
 import { readBuiltIn } from "./built-in.js";
@@ -19,6 +20,8 @@ export function nodeHost(program = "tandem"): Host {
     readBuiltIn,
     randomBytes: (out) => void randomFillSync(out),
     note: (line) => void process.stderr.write(`${program}: ${line}\n`),
+    processId: process.pid,
+    closeFd: (fd) => closeSync(fd),
     localOffsetMinutes: (wallMs) => -new Date(wallMs).getTimezoneOffset(),
     openChardev: async (spec: ChardevSpec, signal) => {
       switch (spec.backend) {

@@ -1,7 +1,7 @@
 /** `socket` character backend: a server that serves one client at a time, or a client that may try again. */
 import { rmSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Server, Socket } from "node:net";
 import { VmError } from "../../base/errors.js";
 import type { ChardevSpec, SocketAddress } from "../host.js";
 import { reasonOf } from "./files.js";
@@ -41,6 +41,19 @@ export class SocketChardev extends NodeChardev {
     const bound = this.server?.address();
     const { address } = this.spec;
     return address.kind === "tcp" && bound && typeof bound === "object" ? { ...address, port: bound.port } : address;
+  }
+
+  filename(): string {
+    const bound = this.server?.address();
+    const { address, server } = this.spec;
+    let where: string;
+    if (address.kind === "tcp") {
+      const at = this.address as { readonly host: string; readonly port: number };
+      where = `tcp:${at.host}:${at.port}`;
+    } else if (address.kind === "unix") where = `unix:${address.path}`;
+    else if (typeof bound === "string") where = `unix:${bound}`;
+    else where = bound ? `tcp:${bound.address}:${bound.port}` : "unix:";
+    return `${this.client ? "" : "disconnected:"}${where}${server ? ",server=on" : ""}`;
   }
 
   private async listen(signal: AbortSignal | undefined): Promise<void> {
@@ -101,7 +114,18 @@ export class SocketChardev extends NodeChardev {
 
   private dial(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const socket = connect(target(this.spec.address));
+      const { address } = this.spec;
+      if (address.kind === "fd") {
+        // Connected already by whoever started us.
+        try {
+          this.accept(new Socket({ fd: address.fd, readable: true, writable: true }));
+          resolve();
+        } catch (cause) {
+          reject(this.failure("use", cause));
+        }
+        return;
+      }
+      const socket = connect(address.kind === "unix" ? { path: address.path } : tcp(address));
       socket.once("connect", () => {
         socket.off("error", failed);
         if (this.ended) socket.destroy();
@@ -120,7 +144,12 @@ export class SocketChardev extends NodeChardev {
 
   private failure(what: string, cause: unknown): VmError {
     const { address } = this.spec;
-    const where = address.kind === "unix" ? `'${address.path}'` : `${address.host}:${address.port}`;
+    const where =
+      address.kind === "unix"
+        ? `'${address.path}'`
+        : address.kind === "fd"
+          ? `fd ${address.fd}`
+          : `${address.host}:${address.port}`;
     return new VmError("chardev/io", `Failed to ${what} socket ${where}: ${reasonOf(cause)}`, { cause });
   }
 
@@ -138,7 +167,10 @@ export class SocketChardev extends NodeChardev {
 }
 
 function target(address: SocketAddress) {
-  return address.kind === "unix"
-    ? { path: address.path }
-    : { host: address.host === "" ? "localhost" : address.host, port: address.port };
+  if (address.kind === "fd") return { fd: address.fd };
+  return address.kind === "unix" ? { path: address.path } : tcp(address);
+}
+
+function tcp({ host, port }: { readonly host: string; readonly port: number }) {
+  return { host: host === "" ? "localhost" : host, port };
 }

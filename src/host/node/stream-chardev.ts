@@ -28,12 +28,14 @@ export class NodeChardev implements Chardev {
     this.sink = sink;
     this.opened = true;
     source?.on("data", this.onData);
+    sink?.on("drain", this.onDrain);
     if (this.inputBytes >= INPUT_HIGH) source?.pause();
     this.frontend?.event?.("opened");
   }
 
   protected disconnect(): void {
     this.source?.off("data", this.onData);
+    this.sink?.off("drain", this.onDrain);
     this.source = undefined;
     this.sink = undefined;
     this.output = [];
@@ -50,6 +52,13 @@ export class NodeChardev implements Chardev {
     this.resume();
     if (this.inputBytes >= INPUT_HIGH) this.source?.pause();
   };
+
+  /** A frontend that held back because nobody read may go on. */
+  private readonly onDrain = (): void => this.resume();
+
+  unread(): number {
+    return this.sink?.writableLength ?? 0;
+  }
 
   write(data: Uint8Array): void {
     if (!this.sink) return;

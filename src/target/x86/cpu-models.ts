@@ -96,6 +96,8 @@ export interface CpuModel {
   readonly signature: number;
   /** Features asked for and not there, as QEMU warns of them. */
   readonly warnings: string[];
+  /** The same features by name. */
+  readonly missing: string[];
   cpuid(leaf: number, subleaf: number, cpu: CpuTopology, out: Uint32Array): void;
   readonly physBits: number;
 }
@@ -153,11 +155,13 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
   const words = { "1.edx": 0, "1.ecx": 0, "7.ebx": 0, "7.ecx": 0, "81.edx": 0, "81.ecx": 0, "d1.eax": 0, "6.eax": 0 } as Record<Word, number>;
   const features = new Set<string>();
   const warnings: string[] = [];
+  const missing: string[] = [];
   for (const f of wanted) {
     const p = place(f)!;
     const supported = SUPPORTED[p.word].split(" ").some((s) => FEATURES[p.word][s] === p.bit);
     if (!supported) {
       warnings.push(`TCG doesn't support requested feature: CPUID.${p.word.toUpperCase()}.${f} [bit ${p.bit}]`);
+      missing.push(f);
       continue;
     }
     words[p.word] = (words[p.word] | (1 << p.bit)) >>> 0;
@@ -179,6 +183,7 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
     words,
     signature,
     warnings,
+    missing,
     physBits,
     cpuid(leaf, subleaf, cpu, out) {
       out.fill(0);
