@@ -40,6 +40,7 @@ const BUS_PARENT: { readonly [K in BusKind]: string } = {
   virtio: "virtio-device",
   "virtio-serial": "virtio-serial-port",
   sysbus: "sys-bus-device",
+  "spapr-vio": "vio-spapr-device",
   none: "device",
 };
 
