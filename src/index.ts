@@ -8,6 +8,7 @@
 
 import { VmError } from "./base/errors.js";
 import { PrintAndExit } from "./cli/options/draft.js";
+import { readNetdev } from "./cli/options/network.js";
 import { parseCommandLine } from "./cli/options/parse.js";
 import type { Host } from "./host/host.js";
 import { nodeHost } from "./host/node/index.js";
@@ -65,6 +66,13 @@ export function startMachine(config: MachineConfig, host: Host, signal?: AbortSi
       createBoard,
       openMonitor: (machine, chardev, { mode, pretty }) =>
         void (mode === "control" ? new QmpConsole(machine, chardev, pretty) : new HmpConsole(machine, chardev)),
+      readNetdev: (text, origin) => {
+        try {
+          return readNetdev(text, origin);
+        } catch (e) {
+          throw e instanceof PrintAndExit ? new VmError("option/invalid", e.text.trimEnd()) : e;
+        }
+      },
     },
     signal,
   );

@@ -2,7 +2,7 @@
 
 import type { TestContext } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { createMachine, type GuestArch, type Machine, type MachineEnd } from "../src/index.js";
+import { createMachine, type GuestArch, type Host, type Machine, type MachineEnd } from "../src/index.js";
 
 const POLL_MS = 50;
 const KEY_MS = 40;
@@ -11,6 +11,8 @@ const TAIL_LINES = 40;
 const ESCAPE = String.fromCharCode(27);
 /** Cursor movement, colours, character sets. */
 const SEQUENCES = new RegExp(`${ESCAPE}(\\[[0-9;?=]*[A-Za-z]|[()][0-9A-Z])`, "g");
+
+const PARTIAL = new RegExp(`${ESCAPE}(\\[[0-9;?=]*|[()])?$`);
 
 /** US keyboard: what is typed for a character that is not its own key's name. */
 const KEYS: { readonly [character: string]: string } = {
@@ -39,8 +41,8 @@ export class Guest {
   ) {}
 
   /** Makes and starts a machine from QEMU options; it ends with the test. */
-  static async start(t: TestContext, args: readonly string[], arch: GuestArch = "x86_64"): Promise<Guest> {
-    const machine = await createMachine({ args: ["-display", "none", ...args], arch });
+  static async start(t: TestContext, args: readonly string[], arch: GuestArch = "x86_64", host?: Host): Promise<Guest> {
+    const machine = await createMachine({ args: ["-display", "none", ...args], arch, ...(host ? { host } : {}) });
     t.after(() => machine[Symbol.asyncDispose]());
     const { readable, writable } = machine.serial();
     const guest = new Guest(machine, writable.getWriter());
@@ -55,10 +57,15 @@ export class Guest {
   private async listen(readable: ReadableStream<Uint8Array>): Promise<void> {
     const decoder = new TextDecoder();
     const reader = readable.getReader();
+    let held = "";
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      this.serial = (this.serial + decoder.decode(value, { stream: true })).replaceAll("\r", "").replace(SEQUENCES, "");
+      held += decoder.decode(value, { stream: true });
+      // A sequence may come in pieces; positions in `serial` must not move when its end comes.
+      const whole = held.length - (PARTIAL.exec(held)?.[0].length ?? 0);
+      this.serial += held.slice(0, whole).replaceAll("\r", "").replace(SEQUENCES, "");
+      held = held.slice(whole);
     }
   }
 

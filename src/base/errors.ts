@@ -27,6 +27,8 @@ export type VmErrorCode =
   | "block/bad-format"
   | "chardev/unknown"
   | "chardev/io"
+  | "net/unknown"
+  | "net/io"
   | "accel/unknown"
   | "accel/unavailable"
   | "monitor/bad-command"

@@ -2,6 +2,7 @@
 import type { Chardev } from "./chardev.js";
 import type { HostClock } from "./clock.js";
 import type { FileHost } from "./file.js";
+import type { HostNetwork } from "./network.js";
 import type { HostScheduler } from "./scheduler.js";
 
 /** A host. One process has one; machines share it. */
@@ -9,6 +10,8 @@ export interface Host {
   readonly clock: HostClock;
   readonly scheduler: HostScheduler;
   readonly files: FileHost;
+  /** Absent on a host without an uplink: user-mode networks reach only themselves. */
+  readonly network?: HostNetwork | undefined;
   /**
    * A file that comes with Tandem, e.g. `firmware/bios-256k.bin` or `guests/x86_64/vmlinuz`.
    * @throws VmError "image/not-found"

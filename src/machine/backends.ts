@@ -9,6 +9,7 @@ import { ChardevMux, type MuxActions } from "./chardev-mux.js";
 import type { ChardevConfig, MachineConfig } from "./config.js";
 import { LogFile } from "./log-file.js";
 import { NullChardev, RingbufChardev, StreamChardev } from "./memory-chardevs.js";
+import { Networks } from "./networks.js";
 
 interface OpenChardev {
   readonly config: ChardevConfig;
@@ -23,6 +24,7 @@ export class Backends {
   private readonly driveMap = new Map<string, { state: DriveState; options: DriveOptions }>();
   private readonly logs: LogFile[] = [];
   traceLog: LogFile | undefined;
+  networks!: Networks;
 
   private constructor(private readonly host: Host) {}
 
@@ -33,6 +35,7 @@ export class Backends {
       if (config.trace.file !== undefined) b.traceLog = await b.openLog("-D", config.trace.file, false);
       for (const options of config.drives) b.driveMap.set(options.id, { state: await openDrive(options, host.files), options });
       for (const c of config.chardevs) await b.openChardev(c, actions, signal);
+      b.networks = await Networks.open(config, host);
       return b;
     } catch (e) {
       await b.close();
@@ -161,6 +164,7 @@ export class Backends {
     return inTurn([
       ...[...this.driveMap.values()].map(({ state, options }) => ({ origin: options.origin, run: () => state.close() })),
       ...[...this.chardevs.values()].map(({ config, backend }) => ({ origin: config.origin, run: () => backend.close() })),
+      { origin: "-netdev", run: () => (this.networks as Networks | undefined)?.close() },
       ...this.logs.map((log) => ({ origin: "-D", run: () => log.close() })),
     ]);
   }

@@ -20,6 +20,7 @@ import type { Device } from "../hw/core/device.js";
 import type { DeviceType } from "../hw/core/device-type.js";
 import type { PciDevice } from "../hw/pci/device.js";
 import type { AddressSpace } from "../memory/address-space.js";
+import type { NetBackend } from "../net/backend.js";
 import type { Display } from "../ui/display.js";
 import type { MachineConfig } from "./config.js";
 import type { PropertyValues } from "./device-properties.js";
@@ -150,12 +151,26 @@ export interface Board extends BoardInspection {
   dispose(): Promise<void>;
 }
 
+/** A network card as `info network` shows it. */
+export interface NetCard {
+  readonly model: string;
+  readonly name: string;
+  readonly mac: string;
+}
+
 /** What the machine gives the board besides its configuration. */
 export interface BoardParts {
   readonly host: Host;
   readonly trace: Trace;
   /** The backend behind a chardev id; throws VmError "chardev/unknown". Each id can be taken once unless it is a mux. */
   chardev(id: string): Chardev;
+  /**
+   * The network of a `-netdev` id, for one card, which is introduced by name; throws VmError "net/unknown",
+   * "device/invalid-property" when another card has it.
+   */
+  netdev(id: string, card: NetCard): NetBackend;
+  /** A card without a network. */
+  looseCard(card: NetCard): void;
   /** The drive of a `-drive` id, opened and locked; throws VmError "block/not-found". */
   drive(id: string): Drive;
   /**

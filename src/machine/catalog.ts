@@ -94,6 +94,11 @@ export const VGA_TYPES = [
   { name: "std", description: "standard VGA with Bochs VBE (default)" },
 ] as const;
 
+/** Models of `-nic` and `-net nic`; the first is the one that a machine has by default, once it says so. */
+export const NIC_MODELS: readonly { readonly name: string; readonly device: string; readonly default?: boolean }[] = [
+  { name: "virtio", device: "virtio-net-pci" },
+];
+
 /** What a `-chardev` can be. */
 export const CHARDEV_BACKENDS = ["null", "ringbuf", "memory", "stdio", "file", "pipe", "socket"] as const;
 

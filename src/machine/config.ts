@@ -8,6 +8,8 @@
 import type { TraceItem } from "../base/trace.js";
 import type { DriveOptions } from "../block/drive-options.js";
 import type { SocketAddress } from "../host/host.js";
+import type { NetAddress } from "../host/network.js";
+import type { UserNetConfig } from "../net/user/config.js";
 
 /** Names to values as written. */
 export type Properties = { readonly [name: string]: string };
@@ -63,6 +65,18 @@ export interface ObjectConfig {
   readonly props: Properties;
   readonly origin: string;
 }
+
+/** `-netdev`, and what `-nic` and `-net` stand for. */
+export type NetdevConfig = { readonly id: string; readonly origin: string } & (
+  | { readonly type: "user"; readonly user: UserNetConfig }
+  | { readonly type: "socket"; readonly mode: "listen" | "connect"; readonly address: NetAddress }
+  | { readonly type: "socket"; readonly mode: "mcast"; readonly address: NetAddress; readonly local?: string | undefined }
+  | { readonly type: "socket"; readonly mode: "udp"; readonly address: NetAddress; readonly local: NetAddress }
+  /** `fd`: an open descriptor of a tap device. */
+  | { readonly type: "tap"; readonly fd: number }
+  /** `netdev`: a network that hangs at the port instead of a card. */
+  | { readonly type: "hubport"; readonly hub: number; readonly netdev?: string | undefined }
+);
 
 /** `-chardev` and what the short forms of -serial, -monitor stand for. */
 export type ChardevConfig = {
@@ -173,6 +187,7 @@ export interface MachineConfig {
   readonly devices: readonly DeviceConfig[];
   readonly objects: readonly ObjectConfig[];
   readonly chardevs: readonly ChardevConfig[];
+  readonly netdevs: readonly NetdevConfig[];
   readonly serials: readonly SerialConfig[];
   readonly monitors: readonly MonitorConfig[];
   readonly fdSets: readonly FdSetConfig[];
@@ -216,6 +231,7 @@ export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
     devices: [],
     objects: [],
     chardevs: [],
+    netdevs: [],
     serials: [],
     monitors: [],
     fdSets: [],

@@ -15,10 +15,17 @@ export class LogFile {
     private readonly file: HostFile,
     private offset: number,
     private readonly onError: (error: unknown) => void,
+    private readonly binary: boolean,
   ) {}
 
-  /** @throws VmError of the host */
-  static async open(files: HostFiles, path: string, append: boolean, onError: (error: unknown) => void): Promise<LogFile> {
+  /** `binary`: lost bytes leave no note. @throws VmError of the host */
+  static async open(
+    files: HostFiles,
+    path: string,
+    append: boolean,
+    onError: (error: unknown) => void,
+    binary = false,
+  ): Promise<LogFile> {
     let end = 0;
     if (append) {
       try {
@@ -30,7 +37,7 @@ export class LogFile {
       }
     }
     const file = await files.open(path, { readOnly: false, lock: false, create: end === 0 });
-    return new LogFile(file, end, onError);
+    return new LogFile(file, end, onError, binary);
   }
 
   line(text: string): void {
@@ -42,7 +49,7 @@ export class LogFile {
       this.lost += data.length;
       return;
     }
-    if (this.lost > 0) {
+    if (this.lost > 0 && !this.binary) {
       const note = this.encoder.encode(`[${this.lost} bytes lost]\n`);
       this.lost = 0;
       this.queue.push(note);

@@ -7,6 +7,11 @@ export interface ObjectType {
 }
 
 export const OBJECT_TYPES: readonly ObjectType[] = [
+  {
+    name: "filter-dump",
+    properties: ["netdev", "file", "maxlen", "status", "queue"],
+    description: "frames of a network into a pcap file",
+  },
   { name: "rng-builtin", properties: [], description: "random bytes of the host" },
   { name: "rng-random", properties: ["filename"], description: "random bytes of a file (default /dev/urandom)" },
   {

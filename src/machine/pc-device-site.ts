@@ -10,6 +10,8 @@ import { parsePciAddress } from "../hw/pci/bus.js";
 import type { PciDevice } from "../hw/pci/device.js";
 import type { VirtioBalloon } from "../hw/virtio/balloon.js";
 import type { VirtioSerial } from "../hw/virtio/console.js";
+import { formatMac } from "../net/address.js";
+import type { NetBackend } from "../net/backend.js";
 import type { BoardParts } from "./board.js";
 import type { DeviceConfig, MachineConfig } from "./config.js";
 import type { PropertyValue, PropertyValues } from "./device-properties.js";
@@ -67,6 +69,8 @@ export class DeviceSite<B extends SiteBoard = PcBoard> {
   private readonly drivesInUse = new Set<string>();
   private readonly bootIndices = new Set<number>();
   private nextMac = 0;
+  private lastMac = Uint8Array.from(FIRST_MAC);
+  private cards = 0;
 
   constructor(
     readonly board: B,
@@ -135,17 +139,31 @@ export class DeviceSite<B extends SiteBoard = PcBoard> {
     return device.devfn;
   }
 
+  /** The network of a card's `netdev=`. @throws VmError when there is none of that name, or another card has it */
+  netdev(
+    property: PropertyValue | undefined,
+    order: { readonly type: DeviceType; readonly config: DeviceConfig },
+  ): NetBackend | undefined {
+    const model = order.type.name;
+    const card = { model, name: order.config.id ?? `${model}.${this.cards++}`, mac: formatMac(this.lastMac) };
+    if (property !== undefined) return this.parts.netdev(String(property), card);
+    this.parts.looseCard(card);
+    return undefined;
+  }
+
   /** The Ethernet address of a card. */
   mac(property: PropertyValue | undefined): Uint8Array {
     if (property !== undefined)
-      return Uint8Array.from(
+      this.lastMac = Uint8Array.from(
         String(property)
           .split(":")
           .map((b) => Number.parseInt(b, 16)),
       );
-    const mac = Uint8Array.from(FIRST_MAC);
-    mac[5] = (mac[5]! + this.nextMac++) & 255;
-    return mac;
+    else {
+      this.lastMac = Uint8Array.from(FIRST_MAC);
+      this.lastMac[5] = (this.lastMac[5]! + this.nextMac++) & 255;
+    }
+    return this.lastMac;
   }
 }
 

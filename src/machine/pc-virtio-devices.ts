@@ -113,16 +113,21 @@ export const VIRTIO_MAKERS: readonly Maker<SiteBoard>[] = [
     type: virtioNetType,
     make(site, order) {
       const p = order.props;
-      if (p.netdev !== undefined)
-        throw new VmError("device/invalid-property", `Property 'virtio-net-device.netdev' can't find value '${p.netdev}'`);
       const device = new VirtioNet(site.board.ctx, {
         mac: site.mac(p.mac),
+        netdev: site.netdev(p.netdev, order),
         hostMtu: num(p.host_mtu),
         rxQueueSize: queueSize("rx_queue_size", num(p.rx_queue_size)!),
         txQueueSize: queueSize("tx_queue_size", num(p.tx_queue_size)!),
         csum: p.csum === true,
         hostTso4: p.host_tso4 === true,
         hostTso6: p.host_tso6 === true,
+        hostEcn: p.host_ecn === true,
+        hostUfo: p.host_ufo === true,
+        guestCsum: p.guest_csum === true,
+        guestTso4: p.guest_tso4 === true,
+        guestTso6: p.guest_tso6 === true,
+        ctrlGuestOffloads: p.ctrl_guest_offloads === true,
         mrgRxbuf: p.mrg_rxbuf === true,
         status: p.status === true,
         ctrlVq: p.ctrl_vq === true,

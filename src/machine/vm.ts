@@ -13,10 +13,11 @@ import { chooseAccelerator } from "./accelerator.js";
 import { Backends } from "./backends.js";
 import type { Board, BoardInspection, BoardRequest, CreateBoard } from "./board.js";
 import { TRACE_ITEMS } from "./catalog.js";
-import type { MachineConfig, MonitorConfig } from "./config.js";
+import type { MachineConfig, MonitorConfig, NetdevConfig } from "./config.js";
 import { EventQueue, type MachineEvent, type RunState } from "./events.js";
 import { readFirmware, readWhole } from "./images.js";
 import type { StreamChardev } from "./memory-chardevs.js";
+import type { Networks } from "./networks.js";
 import { waitForText } from "./wait-for-text.js";
 
 const HOLD_MS = 24 * 3600 * 1000;
@@ -27,6 +28,8 @@ export interface MachineEnvironment {
   readonly createBoard: CreateBoard;
   /** Puts a monitor on a chardev. */
   readonly openMonitor: (machine: Machine, chardev: Chardev, config: MonitorConfig) => void;
+  /** Reads the text of a `-netdev`, for `netdev_add`. @throws VmError */
+  readonly readNetdev?: ((text: string, origin: string) => NetdevConfig) | undefined;
 }
 
 /** How a machine ended. `status` is the exit status of the process on the command line. */
@@ -69,6 +72,7 @@ export class Machine implements AsyncDisposable {
     readonly config: MachineConfig,
     private readonly host: Host,
     private readonly backends: Backends,
+    private readonly readNetdev: MachineEnvironment["readNetdev"],
   ) {
     this.ended = new Promise((resolve) => {
       this.resolveEnd = resolve;
@@ -107,7 +111,7 @@ export class Machine implements AsyncDisposable {
       signal,
     );
     try {
-      const m = new Machine(config, host, backends);
+      const m = new Machine(config, host, backends, environment.readNetdev);
       machine = m;
       m.trace.sink = (line) => (backends.traceLog ? backends.traceLog.line(line) : host.note(line));
       for (const item of config.trace.items) m.trace.enable(item);
@@ -116,6 +120,8 @@ export class Machine implements AsyncDisposable {
         trace: m.trace,
         chardev: (id) => backends.chardev(id),
         drive: (id) => backends.drive(id),
+        netdev: (id, card) => backends.networks.attach(id, card),
+        looseCard: (card) => backends.networks.addLooseCard(card),
         readFile: (option, path, limit) => readWhole(host.files, option, path, limit),
         readFirmware: (option, name) => readFirmware(host, config.firmwarePath, option, name),
       });
@@ -167,6 +173,7 @@ export class Machine implements AsyncDisposable {
     const wasIoError = this.state === "io-error";
     this.state = "running";
     this.emit({ type: "resume" });
+    this.backends.networks.setRunning(true);
     this.board.start();
     if (wasIoError) for (const d of this.board.drives()) d.onRetry?.();
   }
@@ -205,6 +212,7 @@ export class Machine implements AsyncDisposable {
     this.board.wakeup();
     this.emit({ type: "wakeup" });
     this.state = "running";
+    this.backends.networks.setRunning(true);
     this.board.start();
   }
 
@@ -274,6 +282,18 @@ export class Machine implements AsyncDisposable {
       cache: options.cache,
       trayOpen: state.trayOpen,
     }));
+  }
+
+  /** `netdev_add` with the text of a `-netdev`. @throws VmError */
+  async addNetdev(text: string): Promise<void> {
+    this.checkOpen();
+    if (!this.readNetdev) throw new VmError("monitor/bad-command", "netdev_add is not supported here");
+    await this.networks.add(this.readNetdev(text, "netdev_add"));
+  }
+
+  /** The machine's networks and cards. */
+  get networks(): Networks {
+    return this.backends.networks;
   }
 
   chardevs() {
@@ -373,6 +393,7 @@ export class Machine implements AsyncDisposable {
     if (this.state === "shutdown" || this.state === "guest-panicked" || this.state === "internal-error") this.state = "paused";
     else if (this.state === "suspended") {
       this.state = "running";
+      this.backends.networks.setRunning(true);
       this.board.start();
     }
   }
@@ -404,6 +425,7 @@ export class Machine implements AsyncDisposable {
     const wasRunning = this.state === "running";
     this.state = state;
     if (wasRunning) this.emit({ type: "stop" });
+    this.backends.networks.setRunning(false);
     this.stopping = this.board.stop();
     return this.stopping;
   }

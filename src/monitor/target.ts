@@ -7,6 +7,7 @@ import type { Drive } from "../block/backend.js";
 import type { Board, BoardInspection } from "../machine/board.js";
 import type { MachineConfig } from "../machine/config.js";
 import type { MachineEvent, RunState } from "../machine/events.js";
+import type { Networks } from "../machine/networks.js";
 import type { MachinePolicy } from "../machine/vm.js";
 
 /** A character backend in `info chardev`. */
@@ -62,6 +63,10 @@ export interface MonitorTarget {
   writeFile(path: string, data: Uint8Array): Promise<void>;
   /** A ring buffer chardev. */
   ringbuf(id: string): { read(limit: number): Uint8Array; send(data: Uint8Array): number } | undefined;
+  /** Networks and cards. */
+  readonly networks: Pick<Networks, "list" | "looseCards" | "user" | "users" | "remove" | "setLink">;
+  /** `netdev_add` with the text of a `-netdev`. @throws VmError */
+  addNetdev(text: string): Promise<void>;
   /** Sets the `-d` items: `log`. */
   setTrace(items: readonly string[]): void;
 }

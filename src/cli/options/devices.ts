@@ -86,7 +86,16 @@ function parseObjectOption(draft: Draft, value: string, origin: string): void {
     if (v !== undefined) kept.set(name, v);
   }
   r.end();
+  if (type === "filter-dump") checkDump(new PropReader(kept, origin));
   draft.objects.push({ type, id, props: toProperties(kept), origin });
+}
+
+function checkDump(r: PropReader): void {
+  r.need("netdev");
+  r.need("file");
+  r.number("maxlen", 1, 2 ** 32 - 1);
+  r.only("status", ["on"]);
+  r.only("queue", ["all"]);
 }
 
 function parseVga(draft: Draft, value: string, origin: string): void {
@@ -133,11 +142,5 @@ export const DEVICES: OptionGroup = {
       },
     },
     { names: ["vga"], argument: "[std|none]", help: ["select video card type"], parse: parseVga },
-    { names: ["net"], argument: "none", help: ["no default network card (there is none)"], parse: refuseNet },
-    { names: ["nic"], argument: "none", help: ["the same"], parse: refuseNet },
   ],
 };
-
-function refuseNet(_draft: Draft, value: string, origin: string): void {
-  if (value !== "none") throw new VmError("option/unsupported", `${origin}: network backends are not supported`);
-}

@@ -13,6 +13,7 @@ import type {
   GuestArch,
   IcountConfig,
   MonitorConfig,
+  NetdevConfig,
   ObjectConfig,
   RtcConfig,
   SmpConfig,
@@ -56,6 +57,15 @@ export interface Draft {
   devices: DeviceConfig[];
   objects: ObjectConfig[];
   chardevs: ChardevConfig[];
+  netdevs: NetdevConfig[];
+  /** Cards of -nic. */
+  nics: DeviceConfig[];
+  /** Cards and networks of -net. */
+  hubCards: { card: DeviceConfig; netdev: string | undefined }[];
+  hubNets: NetdevConfig[];
+  /** -nic or -net was given. */
+  netSet: boolean;
+  nicNone: boolean;
   serials: CharUse[];
   monitors: (CharUse & Partial<Pick<MonitorConfig, "mode" | "pretty">>)[];
   monitorSet: boolean;
@@ -98,6 +108,12 @@ export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly
     devices: [],
     objects: [],
     chardevs: [],
+    netdevs: [],
+    nics: [],
+    hubCards: [],
+    hubNets: [],
+    netSet: false,
+    nicNone: false,
     serials: [],
     monitors: [],
     monitorSet: false,

@@ -11,6 +11,7 @@ import {
 import { shortForm } from "./characters.js";
 import type { Draft } from "./draft.js";
 import { parseSize, toProperties } from "./grammar.js";
+import { finishNetwork } from "./network.js";
 
 /** Completes a draft. @throws VmError for what only the whole can tell */
 export function finish(draft: Draft, streams = false): MachineConfig {
@@ -22,6 +23,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
   if (draft.machineType === "none") draft.noDefaults = true;
   defaultCharacters(draft, streams);
   const drives = finishDrives(draft);
+  const cards = finishNetwork(draft);
   checkCharacters(draft);
   checkReferences(draft, drives);
   checkMemoryBackend(draft, base.memoryBytes);
@@ -38,9 +40,10 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     firmwarePath: draft.firmwarePath,
     drives,
     // In QEMU's order, which decides the PCI slots.
-    devices: [...draft.devices, ...virtioDrives(drives)],
+    devices: [...cards, ...draft.devices, ...virtioDrives(drives)],
     objects: draft.objects,
     chardevs: draft.chardevs,
+    netdevs: draft.netdevs,
     serials: draft.serials.map((s) => ({ chardev: s.chardev })),
     monitors: draft.monitors.flatMap((m): MonitorConfig[] =>
       m.chardev === undefined ? [] : [{ chardev: m.chardev, mode: m.mode ?? "readline", ...(m.pretty ? { pretty: true } : {}) }],

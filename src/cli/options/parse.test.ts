@@ -215,7 +215,6 @@ const refused: [line: string | string[], message: string | RegExp][] = [
   ["-uuid 12", "-uuid 12: failed to parse UUID string: wrong format"],
   ["-d foo", /unknown or unsupported log item 'foo'/],
   ["-global foo", /Parameter 'driver' is missing/],
-  ["-net user", "-net user: network backends are not supported"],
 ];
 
 test("refused options name themselves", () => {

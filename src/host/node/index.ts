@@ -7,6 +7,7 @@ import { readBuiltIn } from "./built-in.js";
 import { nodeClock } from "./clock.js";
 import { FileChardev, PipeChardev } from "./file-chardev.js";
 import { nodeFiles } from "./files.js";
+import { nodeNetwork } from "./network.js";
 import { nodeScheduler } from "./scheduler.js";
 import { SocketChardev } from "./socket-chardev.js";
 import { StdioChardev } from "./stdio.js";
@@ -17,6 +18,7 @@ export function nodeHost(program = "tandem"): Host {
     clock: nodeClock,
     scheduler: nodeScheduler,
     files: nodeFiles,
+    network: nodeNetwork(),
     readBuiltIn,
     randomBytes: (out) => void randomFillSync(out),
     note: (line) => void process.stderr.write(`${program}: ${line}\n`),

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { type CableEnd, crossedCable, LoopBackend, NetBackendBase, NullBackend } from "../net/backend.js";
+import { type CableEnd, crossedCable, LoopBackend, NetBackendBase, NullBackend } from "../../net/backend.js";
+import { addWords, foldChecksum } from "../../net/offload.js";
 import {
   type Buffer,
   type DriverQueue,
@@ -13,7 +14,6 @@ import {
   WITHOUT_EVENT_IDX,
 } from "./driver-kit.js";
 import { createVirtioNetPci, NetFeature, type VirtioNet, type VirtioNetOptions } from "./net.js";
-import { addWords, foldChecksum } from "./net-offload.js";
 import { featureBits } from "./spec.js";
 
 const MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);

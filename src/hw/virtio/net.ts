@@ -1,16 +1,17 @@
 /**
  * virtio network device (virtio 1.2 §5.1) over a NetBackend: one pair of queues and the control queue, mergeable receive
- * buffers, receive filters, and, on the way out, checksums and TCP segmentation.
+ * buffers, receive filters, and checksums and segmentation left to the device in both directions: a backend that can takes
+ * and gives unfinished packets of up to 64 KiB, for others the device finishes them.
  *
- * Not emulated: more than one pair of queues, RSS, offloads on the way in (frames arrive whole and with checksums), UDP
- * segmentation, ECN, speed and duplex, standby.
+ * Not emulated: more than one pair of queues, RSS, UDP and ECN offloads on the way in, speed and duplex, standby.
  */
+
+import { type CardOffloads, detachNic, MAX_FRAME_BYTES, type NetBackend, NO_OFFLOADS } from "../../net/backend.js";
+import { completeChecksum, GsoType, NET_HDR_NEEDS_CSUM, type NetHeader, segmentTcp } from "../../net/offload.js";
 import type { DeviceContext, DeviceState } from "../core/device.js";
 import type { DeviceProperty, DeviceType } from "../core/device-type.js";
-import { detachNic, MAX_FRAME_BYTES, type NetBackend } from "../net/backend.js";
 import type { Chain } from "./chain.js";
 import { put16, VirtioDevice } from "./device.js";
-import { completeChecksum, GsoType, NET_HDR_NEEDS_CSUM, type NetHeader, segmentTcp } from "./net-offload.js";
 import { VirtioPci, type VirtioPciOptions, virtioCommonProperties, virtioPciProperties } from "./pci.js";
 import type { VirtQueue } from "./queue.js";
 import { featureBits, VirtioFeature, VirtioId } from "./spec.js";
@@ -18,10 +19,16 @@ import { featureBits, VirtioFeature, VirtioId } from "./spec.js";
 /** Feature bits (§5.1.3). */
 export const NetFeature = {
   csum: 0,
+  guestCsum: 1,
+  ctrlGuestOffloads: 2,
   mtu: 3,
   mac: 5,
+  guestTso4: 7,
+  guestTso6: 8,
   hostTso4: 11,
   hostTso6: 12,
+  hostEcn: 13,
+  hostUfo: 14,
   mrgRxbuf: 15,
   status: 16,
   ctrlVq: 17,
@@ -43,7 +50,7 @@ const SHORT_HEADER_BYTES = 10;
 const NUM_BUFFERS = 10;
 
 /** Control commands (§5.1.6.5): class, then command. */
-const Ctrl = { rx: 0, mac: 1, vlan: 2, announce: 3 } as const;
+const Ctrl = { rx: 0, mac: 1, vlan: 2, announce: 3, guestOffloads: 5 } as const;
 const CtrlRx = { promisc: 0, allMulti: 1, allUni: 2, noMulti: 3, noUni: 4, noBroadcast: 5 } as const;
 const CtrlMac = { table: 0, address: 1 } as const;
 const CtrlVlan = { add: 0, remove: 1 } as const;
@@ -70,6 +77,14 @@ export interface VirtioNetOptions {
   csum?: boolean | undefined;
   hostTso4?: boolean | undefined;
   hostTso6?: boolean | undefined;
+  hostEcn?: boolean | undefined;
+  /** UDP segmentation: offered when the backend does it. */
+  hostUfo?: boolean | undefined;
+  /** Take unfinished packets on the way in, where the backend gives them; default on. */
+  guestCsum?: boolean | undefined;
+  guestTso4?: boolean | undefined;
+  guestTso6?: boolean | undefined;
+  ctrlGuestOffloads?: boolean | undefined;
   mrgRxbuf?: boolean | undefined;
   status?: boolean | undefined;
   ctrlVq?: boolean | undefined;
@@ -103,6 +118,8 @@ export class VirtioNet extends VirtioDevice {
   private multiOverflow = false;
   private readonly vlans = new Uint8Array(MAX_VLANS / 8);
   private starved = false;
+  /** What the driver takes unfinished: what was agreed on, or less by a control command. */
+  private offloads: CardOffloads = NO_OFFLOADS;
   /** Packets that were not sent because they were malformed or too long, and frames that did not fit. */
   dropped = 0;
   /** The receive filters changed: QMP NIC_RX_FILTER_CHANGED. */
@@ -118,6 +135,14 @@ export class VirtioNet extends VirtioDevice {
       // Segmentation needs the checksum feature.
       if (options.hostTso4 ?? true) features |= featureBits(NetFeature.hostTso4);
       if (options.hostTso6 ?? true) features |= featureBits(NetFeature.hostTso6);
+      if (options.hostEcn ?? true) features |= featureBits(NetFeature.hostEcn);
+      if ((options.hostUfo ?? true) && options.netdev?.takesOffload) features |= featureBits(NetFeature.hostUfo);
+    }
+    if ((options.guestCsum ?? true) && options.netdev?.takesOffload) {
+      features |= featureBits(NetFeature.guestCsum);
+      if (options.guestTso4 ?? true) features |= featureBits(NetFeature.guestTso4);
+      if (options.guestTso6 ?? true) features |= featureBits(NetFeature.guestTso6);
+      if ((options.ctrlGuestOffloads ?? true) && (options.ctrlVq ?? true)) features |= featureBits(NetFeature.ctrlGuestOffloads);
     }
     if (mtu > 0) features |= featureBits(NetFeature.mtu);
     if (options.ctrlVq ?? true)
@@ -143,7 +168,8 @@ export class VirtioNet extends VirtioDevice {
     this.setLink(this.backend?.linkUp ?? false);
     if (this.backend) {
       this.backend.canReceive = () => this.canReceive();
-      this.backend.onReceive = (frame) => this.receive(frame);
+      this.backend.onReceive = (frame, header) => this.receive(frame, header);
+      this.backend.cardOffloads = () => this.offloads;
       this.backend.onLinkChange = (up) => this.setLink(up);
     }
   }
@@ -199,17 +225,38 @@ export class VirtioNet extends VirtioDevice {
     readable.read(0, this.txHeader.subarray(0, this.headerBytes));
     const h = parseHeader(this.txHeader);
     const { backend } = this;
-    if (h.gsoType !== GsoType.none) {
-      const offered = h.gsoType === GsoType.tcpv4 ? NetFeature.hostTso4 : NetFeature.hostTso6;
-      if (!this.has(offered) || !segmentTcp(bytes, h, (segment) => backend.send(segment)))
-        this.drop(`packet to be cut, type ${h.gsoType}, size ${h.gsoSize}`);
-      return;
-    }
-    if (h.flags & NET_HDR_NEEDS_CSUM && !completeChecksum(bytes, h)) {
+    if (h.flags & NET_HDR_NEEDS_CSUM && h.csumStart + h.csumOffset + 2 > length) {
       this.drop(`checksum at ${h.csumStart} + ${h.csumOffset} of ${length} bytes`);
       return;
     }
-    backend.send(bytes);
+    if (h.gsoType !== GsoType.none) {
+      const sent =
+        this.maySegment(h) &&
+        (backend.takesOffload ? this.sendWhole(bytes, h) : segmentTcp(bytes, h, (segment) => backend.send(segment)));
+      if (!sent) this.drop(`packet to be cut, type ${h.gsoType}, size ${h.gsoSize}`);
+      return;
+    }
+    if (h.flags & NET_HDR_NEEDS_CSUM && !backend.takesOffload) completeChecksum(bytes, h);
+    backend.send(bytes, backend.takesOffload ? h : undefined);
+  }
+
+  private sendWhole(bytes: Uint8Array, header: NetHeader): boolean {
+    this.backend!.send(bytes, header);
+    return true;
+  }
+
+  /** Whether a packet that is to be cut is of a kind that was agreed on. */
+  private maySegment(h: NetHeader): boolean {
+    if (h.gsoSize === 0 || (h.ecn && !this.has(NetFeature.hostEcn))) return false;
+    switch (h.gsoType) {
+      case GsoType.tcpv4:
+        return this.has(NetFeature.hostTso4);
+      case GsoType.tcpv6:
+        return this.has(NetFeature.hostTso6);
+      case GsoType.udp:
+        return this.has(NetFeature.hostUfo);
+    }
+    return false;
   }
 
   private drop(what: string): void {
@@ -250,7 +297,7 @@ export class VirtioNet extends VirtioDevice {
     this.backend?.resume();
   }
 
-  private receive(frame: Uint8Array): boolean {
+  private receive(frame: Uint8Array, header: NetHeader | undefined): boolean {
     if (!this.listening || !this.linkUp || frame.length < ETH_HEADER) return true;
     if (frame.length > MAX_FRAME_BYTES || !this.accepts(frame)) return true;
     const { rx, chains, lengths } = this;
@@ -275,6 +322,7 @@ export class VirtioNet extends VirtioDevice {
       }
     }
     this.rxHeader.fill(0);
+    if (header) putHeader(this.rxHeader, header);
     put16(this.rxHeader, NUM_BUFFERS, this.headerBytes === HEADER_BYTES ? chains.length : 0);
     let done = 0;
     for (const [i, chain] of chains.entries()) {
@@ -348,6 +396,15 @@ export class VirtioNet extends VirtioDevice {
         this.onFilterChange();
         return true;
       }
+      case Ctrl.guestOffloads: {
+        if (cmd !== 0 || chain.readable.total !== 2 + 8 || !this.has(NetFeature.ctrlGuestOffloads)) return false;
+        const wanted = new Uint8Array(8);
+        chain.readable.read(2, wanted);
+        const bits = new DataView(wanted.buffer).getBigUint64(0, true);
+        if (bits & ~(GUEST_OFFLOADS & this.driverFeatures)) return false;
+        this.setOffloads(bits);
+        return true;
+      }
       case Ctrl.announce:
         if (cmd !== 0 || !(this.config[Config.status]! & ANNOUNCE)) return false;
         this.config[Config.status] = this.config[Config.status]! & ~ANNOUNCE;
@@ -417,8 +474,15 @@ export class VirtioNet extends VirtioDevice {
     const version1 = this.has(VirtioFeature.version1);
     this.mergeable = this.has(NetFeature.mrgRxbuf);
     this.headerBytes = version1 || this.mergeable ? HEADER_BYTES : SHORT_HEADER_BYTES;
+    this.setOffloads(this.driverFeatures);
     // A driver that cannot set VLAN filters gets all of them.
     this.vlans.fill(this.has(NetFeature.ctrlVlan) ? 0 : 0xff);
+  }
+
+  private setOffloads(bits: bigint): void {
+    const on = (bit: number) => ((bits >> BigInt(bit)) & 1n) === 1n;
+    const csum = on(NetFeature.guestCsum);
+    this.offloads = { csum, tso4: csum && on(NetFeature.guestTso4), tso6: csum && on(NetFeature.guestTso6) };
   }
 
   protected override onStatus(had: number): void {
@@ -433,6 +497,7 @@ export class VirtioNet extends VirtioDevice {
     this.multiTable = new Set();
     this.uniOverflow = this.multiOverflow = false;
     this.starved = false;
+    this.offloads = NO_OFFLOADS;
     this.config.set(this.permanentMac, Config.mac);
     this.config[Config.status] = this.config[Config.status]! & ~ANNOUNCE;
   }
@@ -460,6 +525,7 @@ export class VirtioNet extends VirtioDevice {
       multiOverflow: this.multiOverflow,
       vlans: this.vlans.slice(),
       starved: this.starved,
+      offloads: { ...this.offloads },
     };
   }
 
@@ -476,6 +542,8 @@ export class VirtioNet extends VirtioDevice {
     this.multiOverflow = state.multiOverflow as boolean;
     this.vlans.set((state.vlans as Uint8Array).subarray(0, this.vlans.length));
     this.starved = state.starved as boolean;
+    // Older streams do not have it.
+    if (state.offloads) this.offloads = { ...NO_OFFLOADS, ...(state.offloads as object) };
     // The cable is this host's, not the saved one's.
     const up = this.backend?.linkUp ?? false;
     this.config[Config.status] = (this.config[Config.status]! & ~LINK_UP) | (up ? LINK_UP : 0);
@@ -488,6 +556,8 @@ export class VirtioNet extends VirtioDevice {
 }
 
 const BROADCAST = 0xffffffffffff;
+/** What a control command may switch. */
+const GUEST_OFFLOADS = featureBits(NetFeature.guestCsum, NetFeature.guestTso4, NetFeature.guestTso6);
 
 /** Six bytes as a number. */
 function macNumber(bytes: Uint8Array, at: number): number {
@@ -499,11 +569,20 @@ function macNumber(bytes: Uint8Array, at: number): number {
 function parseHeader(b: Uint8Array): NetHeader {
   return {
     flags: b[0]!,
-    gsoType: b[1]!,
+    gsoType: b[1]! & ~GsoType.ecn,
+    ecn: (b[1]! & GsoType.ecn) !== 0,
     gsoSize: b[4]! | (b[5]! << 8),
     csumStart: b[6]! | (b[7]! << 8),
     csumOffset: b[8]! | (b[9]! << 8),
   };
+}
+
+function putHeader(b: Uint8Array, h: NetHeader): void {
+  b[0] = h.flags;
+  b[1] = h.gsoType;
+  put16(b, 4, h.gsoSize);
+  put16(b, 6, h.csumStart);
+  put16(b, 8, h.csumOffset);
 }
 
 /** A network card in a PCI slot. */
@@ -521,6 +600,12 @@ const netProperties: readonly DeviceProperty[] = [
   { name: "csum", type: "bool", default: true, description: "checksums of sent packets" },
   { name: "host_tso4", type: "bool", default: true, description: "TCP segmentation over IPv4" },
   { name: "host_tso6", type: "bool", default: true, description: "TCP segmentation over IPv6" },
+  { name: "host_ecn", type: "bool", default: true, description: "TCP segmentation of packets with ECN" },
+  { name: "host_ufo", type: "bool", default: true, description: "UDP segmentation, if the network does it" },
+  { name: "guest_csum", type: "bool", default: true, description: "received packets may lack checksums" },
+  { name: "guest_tso4", type: "bool", default: true, description: "received TCP packets over IPv4 may be large" },
+  { name: "guest_tso6", type: "bool", default: true, description: "received TCP packets over IPv6 may be large" },
+  { name: "ctrl_guest_offloads", type: "bool", default: true, description: "the driver may switch the guest_ offloads" },
   { name: "mrg_rxbuf", type: "bool", default: true, description: "frames may take several receive buffers" },
   { name: "status", type: "bool", default: true, description: "link status" },
   { name: "ctrl_vq", type: "bool", default: true, description: "control queue: filters, address, announcement" },

@@ -3,8 +3,9 @@ import { VmError } from "../../base/errors.js";
 import type { MonitorTarget } from "../target.js";
 import { Args, type Command, type CommandContext, type SessionState } from "./command.js";
 import { CONTROL_COMMANDS } from "./control.js";
-import { INFO_COMMANDS } from "./info.js";
+import { INFO_COMMANDS as BASIC_INFO } from "./info.js";
 import { MEMORY_COMMANDS } from "./memory.js";
+import { NETWORK_COMMANDS, NETWORK_INFO } from "./network.js";
 
 /** A line longer than this is refused. */
 export const LINE_LIMIT = 4096;
@@ -19,6 +20,9 @@ function usage(command: Command, prefix = ""): string {
 function find(table: readonly Command[], name: string): Command | undefined {
   return table.find((c) => c.names.includes(name));
 }
+
+/** Topics of `info`. */
+export const INFO_COMMANDS: readonly Command[] = [...BASIC_INFO, ...NETWORK_INFO].sort(byName);
 
 const HELP: Command = {
   names: ["help", "?"],
@@ -60,8 +64,9 @@ const INFO: Command = {
 };
 
 /** The command table, in the order of `help`. */
-export const COMMANDS: readonly Command[] = [HELP, INFO, ...CONTROL_COMMANDS, ...MEMORY_COMMANDS].sort(byName);
-export { INFO_COMMANDS };
+export const COMMANDS: readonly Command[] = [HELP, INFO, ...CONTROL_COMMANDS, ...MEMORY_COMMANDS, ...NETWORK_COMMANDS].sort(
+  byName,
+);
 
 /** One user's conversation with a machine. */
 export class HmpSession {

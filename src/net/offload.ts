@@ -4,17 +4,22 @@
  *
  * Not emulated: UDP segmentation, ECN in large packets, tunnels.
  */
+import { get16, put16 } from "./bytes.js";
 
 /** The header in front of each packet (§5.1.6). `num_buffers` follows on newer drivers. */
 export interface NetHeader {
   readonly flags: number;
   readonly gsoType: number;
+  /** The large packet has the CWR flag: only its first segment keeps it. */
+  readonly ecn?: boolean | undefined;
   readonly gsoSize: number;
   readonly csumStart: number;
   readonly csumOffset: number;
 }
 
 export const NET_HDR_NEEDS_CSUM = 1;
+/** The checksum has been found right. */
+export const NET_HDR_DATA_VALID = 2;
 export const GsoType = { none: 0, tcpv4: 1, udp: 3, tcpv6: 4, ecn: 0x80 } as const;
 
 const ETH_TYPE = 12;
@@ -49,15 +54,6 @@ export function completeChecksum(frame: Uint8Array, header: NetHeader): boolean 
   frame[at] = sum >> 8;
   frame[at + 1] = sum;
   return true;
-}
-
-function get16(b: Uint8Array, o: number): number {
-  return (b[o]! << 8) | b[o + 1]!;
-}
-
-function put16be(b: Uint8Array, o: number, v: number): void {
-  b[o] = v >>> 8;
-  b[o + 1] = v;
 }
 
 /**
@@ -100,19 +96,19 @@ export function segmentTcp(frame: Uint8Array, header: NetHeader, send: (frame: U
     seg.set(frame.subarray(payload + i * mss, payload + i * mss + n), payload);
     const l4 = seg.length - tcp;
     if (v4) {
-      put16be(seg, ip + 2, seg.length - ip);
-      put16be(seg, ip + 4, ident + i);
-      put16be(seg, ip + 10, 0);
-      put16be(seg, ip + 10, foldChecksum(addWords(0, seg, ip, tcp)));
-    } else put16be(seg, ip + 4, seg.length - ip - IPV6_HEADER);
+      put16(seg, ip + 2, seg.length - ip);
+      put16(seg, ip + 4, ident + i);
+      put16(seg, ip + 10, 0);
+      put16(seg, ip + 10, foldChecksum(addWords(0, seg, ip, tcp)));
+    } else put16(seg, ip + 4, seg.length - ip - IPV6_HEADER);
     const seq = (sequence + i * mss) >>> 0;
-    put16be(seg, tcp + 4, seq >>> 16);
-    put16be(seg, tcp + 6, seq);
+    put16(seg, tcp + 4, seq >>> 16);
+    put16(seg, tcp + 6, seq);
     seg[tcp + 13] = flags & ~(i + 1 < segments ? TCP_FIN_PSH : 0) & ~(i > 0 ? TCP_CWR : 0);
-    put16be(seg, tcp + 16, 0);
+    put16(seg, tcp + 16, 0);
     // Pseudo header: addresses, protocol, length.
     const pseudo = addWords(IP_TCP + l4, seg, v4 ? ip + 12 : ip + 8, v4 ? ip + 20 : ip + IPV6_HEADER);
-    put16be(seg, tcp + 16, foldChecksum(addWords(pseudo, seg, tcp, seg.length)));
+    put16(seg, tcp + 16, foldChecksum(addWords(pseudo, seg, tcp, seg.length)));
     send(seg);
   }
   return true;
