@@ -32,6 +32,10 @@ export type VmErrorCode =
   | "accel/unknown"
   | "accel/unavailable"
   | "monitor/bad-command"
+  /** A stream of machine state: damaged, or of another machine. */
+  | "migration/bad-stream"
+  | "migration/mismatch"
+  | "migration/io"
   | "aborted"
   | "closed";
 

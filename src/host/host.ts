@@ -4,6 +4,7 @@ import type { HostClock } from "./clock.js";
 import type { FileHost } from "./file.js";
 import type { HostNetwork } from "./network.js";
 import type { HostScheduler } from "./scheduler.js";
+import type { StreamHost } from "./stream.js";
 
 /** A host. One process has one; machines share it. */
 export interface Host {
@@ -12,6 +13,8 @@ export interface Host {
   readonly files: FileHost;
   /** Absent on a host without an uplink: user-mode networks reach only themselves. */
   readonly network?: HostNetwork | undefined;
+  /** Where machine state goes to and comes from; absent on hosts that have no such things. */
+  readonly streams?: StreamHost;
   /**
    * A file that comes with Tandem, e.g. `firmware/bios-256k.bin` or `guests/x86_64/vmlinuz`.
    * @throws VmError "image/not-found"

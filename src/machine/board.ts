@@ -20,6 +20,7 @@ import type { Device } from "../hw/core/device.js";
 import type { DeviceType } from "../hw/core/device-type.js";
 import type { PciDevice } from "../hw/pci/device.js";
 import type { AddressSpace } from "../memory/address-space.js";
+import type { Snapshotable } from "../migration/index.js";
 import type { NetBackend } from "../net/backend.js";
 import type { Display } from "../ui/display.js";
 import type { MachineConfig } from "./config.js";
@@ -146,8 +147,10 @@ export interface Board extends BoardInspection {
   sendKeys(names: readonly string[], holdMs: number): void;
   /** All drives, also empty ones, in the order of `config.drives` and then the board's own. */
   drives(): readonly Drive[];
-  /** Every device, for snapshots and tests. */
+  /** Every device, for tests. */
   devices(): readonly Device[];
+  /** The board's state for a stream; absent where it cannot be saved. The board is stopped while it is used. */
+  snapshot?(): Snapshotable;
   dispose(): Promise<void>;
 }
 

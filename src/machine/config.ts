@@ -209,6 +209,8 @@ export interface MachineConfig {
   readonly noReboot: boolean;
   /** A guest's power-off stops the machine and keeps it. */
   readonly noShutdown: boolean;
+  /** `-incoming`: waits for the state of another machine; a stream's address, or "defer" until a monitor gives one. */
+  readonly incoming?: string | undefined;
   /** `-S`: created, not running. */
   readonly startPaused: boolean;
   /** `-nodefaults`; what it leaves out is left out of the lists above already. */

@@ -69,7 +69,7 @@ const Mtrr = {
 export class PcBoot {
   fwCfg: FwCfg | undefined;
   /** Resets seen: `-boot once=` holds for the first start only. */
-  private starts = 0;
+  starts = 0;
 
   private constructor(
     private readonly config: MachineConfig,

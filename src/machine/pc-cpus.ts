@@ -14,6 +14,8 @@ import type { I8259Pair } from "../hw/intc/i8259.js";
 import type { AddressSpace, FlatRange } from "../memory/address-space.js";
 import type { GuestRam } from "../memory/ram.js";
 import type { CpuModel } from "../target/x86/cpu-models.js";
+import type { X86CpuState } from "../target/x86/cpu-state.js";
+import { type Carried, type EnvAccess, readCpuState, writeCpuState } from "../target/x86/cpu-state-tcg.js";
 import * as L from "../target/x86/layout.js";
 import { applyModel, x86Target } from "../target/x86/target.js";
 
@@ -387,6 +389,28 @@ export class PcCpus {
     this.engine.flushAll();
     this.engine.mapChanged();
     for (let i = 0; i < this.o.count; i++) this.updateInterrupt(i);
+  }
+
+  private readonly carried: (Carried | undefined)[] = [];
+
+  /** A vCPU's state as plain data. The machine stands still. */
+  saveCpu(cpu: number): X86CpuState {
+    this.engine.select(cpu);
+    return readCpuState(this.envAccess(), this.engine.envOf(cpu), this.carried[cpu]);
+  }
+
+  /** Loads a vCPU's state. The machine stands still; the interrupt controllers have theirs already. */
+  restoreCpu(cpu: number, state: X86CpuState): void {
+    this.engine.select(cpu);
+    this.carried[cpu] = writeCpuState(this.envAccess(), this.engine.envOf(cpu), state);
+    this.engine.flushAll();
+    this.engine.mapChanged();
+    this.updateInterrupt(cpu);
+  }
+
+  private envAccess(): EnvAccess {
+    const runtime = this.engine.runtime as unknown as EnvAccess["runtime"];
+    return { u8: this.ram.u8, view: this.ram.view, runtime, tsc: () => Math.floor(this.o.clock.nowNs()) };
   }
 
   setA20(open: boolean): void {

@@ -11,7 +11,7 @@ import { Fdc } from "../hw/block/fdc.js";
 import type { FloppyDrive } from "../hw/block/floppy-drive.js";
 import type { Uart16550 } from "../hw/char/uart16550.js";
 import { InstructionClock, type MachineClock, TimerQueue, VirtualClock } from "../hw/core/clock.js";
-import type { Device, DeviceContext } from "../hw/core/device.js";
+import type { Device, DeviceContext, DeviceState } from "../hw/core/device.js";
 import { IrqLine, OrIrq } from "../hw/core/irq.js";
 import type { VgaIsa } from "../hw/display/vga-isa.js";
 import type { VgaPci } from "../hw/display/vga-pci.js";
@@ -36,6 +36,7 @@ import { Mc146818 } from "../hw/timer/mc146818.js";
 import type { VirtioBalloon } from "../hw/virtio/balloon.js";
 import { AddressSpace } from "../memory/address-space.js";
 import { GuestRam, type RamBlock } from "../memory/ram.js";
+import type { Snapshotable } from "../migration/index.js";
 import { type CpuModel, cpuModel } from "../target/x86/cpu-models.js";
 import * as L from "../target/x86/layout.js";
 import type { Display } from "../ui/display.js";
@@ -61,6 +62,7 @@ import { addDevices, displayNeeds } from "./pc-devices.js";
 import { disassembleAt } from "./pc-disassemble.js";
 import { deviceTree, report } from "./pc-inspection.js";
 import { RegisterView } from "./pc-registers.js";
+import { PcSnapshot } from "./pc-snapshot.js";
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
@@ -125,6 +127,8 @@ export class PcBoard implements Board {
   /** ISA interrupt wires with any number of drivers. */
   private readonly isaIrqs: OrIrq[];
   private readonly gsis: OrIrq[];
+  /** The end of each ISA interrupt at the I/O APIC. */
+  private readonly isaGsis: IrqLine[] = [];
   private readonly boot: PcBoot;
   private readonly a20: IrqLine;
   /** A request that has not been reported: the guest may go on for a few instructions and ask again. */
@@ -211,6 +215,7 @@ export class PcBoard implements Board {
     // An ISA interrupt reaches the 8259 and the I/O APIC pin of the same number; IRQ0 reaches pin 2.
     this.isaIrqs = this.pic.inputs.map((line, n) => {
       const gsi = this.gsis[n === 0 ? 2 : n]!.input();
+      this.isaGsis.push(gsi);
       return new OrIrq(
         new IrqLine((level) => {
           line.set(level);
@@ -314,6 +319,23 @@ export class PcBoard implements Board {
 
   sendMsi(address: number, data: number): void {
     this.processors.bus.deliverMsi(address, data);
+  }
+
+  /** Wires that belong to no device. */
+  saveWires(): DeviceState {
+    return { a20: this.a20.level, isa: this.isaIrqs.map((o) => o.high), starts: this.boot.starts };
+  }
+
+  /** After the devices at both ends have their state: the wires between them follow, untold. */
+  restoreWires(state: DeviceState): void {
+    for (const [n, irq] of this.isaIrqs.entries()) {
+      irq.sync();
+      if (n !== 2) this.isaGsis[n]!.level = irq.high;
+    }
+    for (const gsi of this.gsis) gsi.sync();
+    this.a20.level = state.a20 === true;
+    this.processors.setA20(this.a20.level);
+    this.boot.starts = state.starts as number;
   }
 
   addDevice(device: Device): void {
@@ -490,6 +512,10 @@ export class PcBoard implements Board {
 
   display(): Display | undefined {
     return this.vga;
+  }
+
+  snapshot(): Snapshotable {
+    return new PcSnapshot(this);
   }
 
   records(): readonly DeviceRecord[] {

@@ -17,8 +17,12 @@ import type { MachineConfig, MonitorConfig, NetdevConfig } from "./config.js";
 import { EventQueue, type MachineEvent, type RunState } from "./events.js";
 import { readFirmware, readWhole } from "./images.js";
 import type { StreamChardev } from "./memory-chardevs.js";
+import { Migration } from "./migration.js";
 import type { Networks } from "./networks.js";
 import { waitForText } from "./wait-for-text.js";
+
+/** States in which a machine may have been saved and stays. */
+const STOPPED_STATES: readonly RunState[] = ["prelaunch", "paused", "shutdown", "suspended", "io-error", "guest-panicked"];
 
 const HOLD_MS = 24 * 3600 * 1000;
 
@@ -59,12 +63,15 @@ export class Machine implements AsyncDisposable {
   /** Events as they happen, synchronously; `events()` gives the same to async iterators. */
   readonly occurred = new Emitter<MachineEvent>();
   readonly policy: MachinePolicy;
+  readonly migration: Migration;
   private resolveEnd!: (end: MachineEnd) => void;
   private ending = false;
   private stopping: Promise<void> | undefined;
   readonly trace = new Trace();
   /** Resolves, once, when the machine has ended and everything is flushed and closed. */
   readonly ended: Promise<MachineEnd>;
+  /** `cont` has been asked for before the state came. */
+  private startWhenLoaded = false;
   /** Lets the process end. */
   private release = () => {};
 
@@ -74,6 +81,7 @@ export class Machine implements AsyncDisposable {
     private readonly backends: Backends,
     private readonly readNetdev: MachineEnvironment["readNetdev"],
   ) {
+    const machine = this;
     this.ended = new Promise((resolve) => {
       this.resolveEnd = resolve;
     });
@@ -82,6 +90,25 @@ export class Machine implements AsyncDisposable {
       shutdown: config.noShutdown ? "pause" : "poweroff",
       panic: "shutdown",
     };
+    this.migration = new Migration(
+      {
+        get runState() {
+          return machine.state;
+        },
+        hold: async (state) => {
+          await machine.stopAs(state);
+          await backends.flush();
+        },
+        become: (state) => {
+          machine.state = state;
+        },
+        run: () => machine.run(),
+        snapshot: () => machine.board.snapshot?.(),
+        status: (status) => machine.emit({ type: "migration", status }),
+      },
+      host,
+    );
+    if (config.incoming !== undefined) this.state = "inmigrate";
     this.hold();
   }
 
@@ -167,6 +194,11 @@ export class Machine implements AsyncDisposable {
   run(): void {
     this.checkOpen();
     if (this.state === "running") return;
+    if (this.state === "inmigrate") {
+      this.startWhenLoaded = true;
+      return;
+    }
+    if (this.state === "finish-migrate") throw new VmError("machine/invalid", "The machine is being saved");
     if (this.state === "shutdown" || this.state === "internal-error" || this.state === "guest-panicked")
       throw new VmError("machine/invalid", "Resetting the Virtual Machine is required");
     if (this.state === "suspended") return;
@@ -186,6 +218,7 @@ export class Machine implements AsyncDisposable {
   /** Resolves when the guest stands still and no disk request is under way. */
   async pause(): Promise<void> {
     this.checkOpen();
+    if (this.state === "inmigrate") this.startWhenLoaded = false;
     if (this.state === "running" || this.state === "suspended") await this.stopAs("paused");
   }
 
@@ -236,6 +269,20 @@ export class Machine implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.quit();
     await this.ended;
+  }
+
+  /**
+   * Loads another machine's state; only with `incoming`, before the first `run`. It runs then, if `run` has been called and
+   * the other one ran. @throws VmError; the machine still waits then
+   */
+  async load(uri: string, signal?: AbortSignal): Promise<void> {
+    this.checkOpen();
+    if (this.state !== "inmigrate") throw new VmError("machine/invalid", "'-incoming' was not specified on the command line");
+    const before = await this.migration.load(uri, signal);
+    this.checkOpen();
+    const stopped = before === "running" || before === "inmigrate" ? "paused" : before;
+    this.state = STOPPED_STATES.find((s) => s === stopped) ?? "paused";
+    if (this.startWhenLoaded && before === "running") this.run();
   }
 
   // --- looking and listening ---
@@ -333,6 +380,10 @@ export class Machine implements AsyncDisposable {
 
   wallMs(): number {
     return this.host.clock.wallMs();
+  }
+
+  note(line: string): void {
+    this.host.note(line);
   }
 
   /** Closes a descriptor that a monitor's client gave. */

@@ -7,7 +7,9 @@ import type { Drive } from "../block/backend.js";
 import type { Board, BoardInspection } from "../machine/board.js";
 import type { MachineConfig } from "../machine/config.js";
 import type { MachineEvent, RunState } from "../machine/events.js";
+import type { Migration } from "../machine/migration.js";
 import type { Networks } from "../machine/networks.js";
+
 import type { MachinePolicy } from "../machine/vm.js";
 
 /** A character backend in `info chardev`. */
@@ -38,12 +40,17 @@ export interface MonitorTarget {
   /** What happens to the machine, as it happens. */
   readonly occurred: Pick<Emitter<MachineEvent>, "on">;
   readonly policy: MachinePolicy;
+  readonly migration: Migration;
+  /** Loads a state (`-incoming defer`). @throws VmError */
+  load(uri: string): Promise<void>;
   /** Accelerators that this host has for the guest, by name. */
   accelerators(): readonly string[];
   /** The host thread a vCPU runs on. */
   threadId(cpu: number): number;
   wallMs(): number;
   closeFd(fd: number): void;
+  /** One line to whoever runs the process. */
+  note(line: string): void;
   stop(): Promise<void>;
   /** @throws VmError when the state does not allow it (after a shutdown: reset first) */
   cont(): void;

@@ -2,6 +2,7 @@
  * PNG files of a surface: 8-bit RGB, not interlaced.
  * Source: W3C Portable Network Graphics (second edition), sections 5, 9, 11.2.
  */
+import { crc32 } from "../base/crc32.js";
 import { zlibCompress } from "./deflate.js";
 import type { Surface } from "./display.js";
 
@@ -9,18 +10,6 @@ const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 /** Filter type 2: each byte less the one above it; lines that repeat become zeros. */
 const FILTER_UP = 2;
 const COLOR_RGB = 2;
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
-  let c = n;
-  for (let k = 0; k < 8; k++) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
-  return c >>> 0;
-});
-
-function crc32(bytes: Uint8Array): number {
-  let c = 0xffffffff;
-  for (const b of bytes) c = CRC_TABLE[(c ^ b) & 0xff]! ^ (c >>> 8);
-  return ~c >>> 0;
-}
 
 function chunk(type: string, data: Uint8Array): Uint8Array {
   const out = new Uint8Array(12 + data.length);

@@ -78,6 +78,7 @@ export interface Draft {
   uuid: string | undefined;
   noReboot: boolean;
   noShutdown: boolean;
+  incoming: string | undefined;
   startPaused: boolean;
   noDefaults: boolean;
   globals: GlobalConfig[];
@@ -126,6 +127,7 @@ export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly
     uuid: undefined,
     noReboot: false,
     noShutdown: false,
+    incoming: undefined,
     startPaused: false,
     noDefaults: false,
     globals: [],

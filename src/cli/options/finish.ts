@@ -61,6 +61,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     fdBootCheck: prop("fd-bootchk") !== "off",
     noReboot: draft.noReboot,
     noShutdown: draft.noShutdown,
+    incoming: draft.incoming,
     startPaused: draft.startPaused,
     noDefaults: draft.noDefaults,
     globals: draft.globals,

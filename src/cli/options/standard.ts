@@ -337,6 +337,16 @@ export const STANDARD: OptionGroup = {
       },
     },
     {
+      names: ["incoming"],
+      argument: "exec:command|file:path|fd:n|unix:path|tcp:host:port|defer",
+      help: ["wait for the state of a saved machine; defer: until a monitor says where from"],
+      parse: (d, value, origin) => {
+        if (value !== "defer" && !/^(exec|file|fd|unix|tcp):./.test(value))
+          throw new VmError("option/invalid", `${origin}: unknown migration protocol`);
+        d.incoming = value;
+      },
+    },
+    {
       names: ["S"],
       help: ["freeze CPU at startup (use 'c' to start execution)"],
       parse: (d) => {

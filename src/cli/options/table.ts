@@ -22,7 +22,7 @@ export const UNSUPPORTED_OPTIONS: ReadonlySet<string> = new Set(
   (
     "acpitable action add-fd alt-grab async-teardown audio audio-help audiodev balloon blockdev bt chroot compat cpu-pm " +
     "ctrl-grab curses daemonize debugcon dfilter dtb dump-vmstate enable-fips enable-sync-profile fsdev full-screen fw_cfg gdb " +
-    "g hax incoming iscsi jitdump k loadvm mem-path mem-prealloc msg mtdblock no-kvm no-quit numa nouserconfig old-param " +
+    "g hax iscsi jitdump k loadvm mem-path mem-prealloc msg mtdblock no-kvm no-quit numa nouserconfig old-param " +
     "only-migratable option-rom overcommit perfmap pflash pidfile plugin portrait preconfig prom-env readconfig " +
     "rotate runas s sandbox sd sdl seed semihosting semihosting-config set shim singlestep smbios spice tb-size tdf tpmdev trace " +
     "usb usbdevice virtfs virtioserial vnc watchdog watchdog-action win2k-hack writeconfig xen-attach xen-domid " +

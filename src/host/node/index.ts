@@ -11,6 +11,7 @@ import { nodeNetwork } from "./network.js";
 import { nodeScheduler } from "./scheduler.js";
 import { SocketChardev } from "./socket-chardev.js";
 import { StdioChardev } from "./stdio.js";
+import { nodeStreams } from "./streams.js";
 
 /** This process's host. `program` leads the lines of `note`. */
 export function nodeHost(program = "tandem"): Host {
@@ -19,6 +20,7 @@ export function nodeHost(program = "tandem"): Host {
     scheduler: nodeScheduler,
     files: nodeFiles,
     network: nodeNetwork(),
+    streams: nodeStreams,
     readBuiltIn,
     randomBytes: (out) => void randomFillSync(out),
     note: (line) => void process.stderr.write(`${program}: ${line}\n`),

@@ -40,7 +40,7 @@ export class OrIrq {
     return line;
   }
 
-  private get high(): boolean {
+  get high(): boolean {
     return this.inputs.some((line) => line.level);
   }
 

@@ -410,6 +410,6 @@ export class Hpet implements Device, IoHandler {
       if (line && this.status & (1 << c.index)) line.level = true;
       this.schedule(c);
     });
-    if (this.legacy) this.options.onLegacy?.(true);
+    this.options.onLegacy?.(this.legacy);
   }
 }

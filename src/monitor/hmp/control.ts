@@ -88,6 +88,22 @@ const change: Command = {
   },
 };
 
+const migrate: Command = {
+  names: ["migrate"],
+  args: "[-d] uri",
+  help: "save the VM's state to a stream: exec:command, file:path, fd:n, unix:path, tcp:host:port (-d: don't wait)",
+  run: async ({ target }, args) => {
+    const detach = args.flags("d").has("d");
+    const uri = args.rest();
+    if (uri === "") args.fail("string expected");
+    const { done } = await target.migration.start(uri.replace(/^"(.*)"$/s, "$1"));
+    if (detach) return;
+    await done;
+    const { info } = target.migration;
+    if (info?.error !== undefined) throw new VmError("migration/io", info.error);
+  },
+};
+
 function ringbuf(target: MonitorTarget, args: Args) {
   const id = args.word();
   return target.ringbuf(id) ?? args.fail(`'${id}' is not a ringbuf device`);
@@ -100,6 +116,18 @@ export const CONTROL_COMMANDS: readonly Command[] = [
   plain(["system_powerdown"], "send system power down event", (t) => t.powerdown()),
   plain(["system_wakeup"], "wakeup guest from suspend", (t) => t.wakeup()),
   plain(["quit", "q"], "quit the emulator", (t) => t.quit()),
+  migrate,
+  plain(["migrate_cancel"], "cancel the current VM migration", (t) => t.migration.cancel()),
+  {
+    names: ["migrate_incoming"],
+    args: "uri",
+    help: "continue an incoming migration from an -incoming defer",
+    run: ({ target }, args) => {
+      const uri = args.rest();
+      if (uri === "") args.fail("string expected");
+      return target.load(uri.replace(/^"(.*)"$/s, "$1"));
+    },
+  },
   plain(["nmi"], "inject an NMI", (t) => t.nmi()),
   {
     names: ["cpu"],

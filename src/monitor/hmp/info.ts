@@ -98,6 +98,18 @@ export const INFO_COMMANDS: readonly Command[] = [
   report("jit", "show dynamic compiler info"),
   topic("kvm", "show KVM information", () => "kvm support: not compiled\n"),
   report("mem", "show the active virtual memory mappings"),
+  topic("migrate", "show migration status", ({ target }) => {
+    const { info } = target.migration;
+    if (!info) return "";
+    const kib = (bytes: number) => `${Math.ceil(bytes / 1024)} kbytes`;
+    const { progress: p } = info;
+    let out = `Migration status: ${info.status}${info.error === undefined ? "" : ` (${info.error})`}\n`;
+    if (info.totalTimeMs === undefined) return out;
+    out += `total time: ${Math.round(info.totalTimeMs)} ms\n`;
+    if (info.downtimeMs !== undefined) out += `downtime: ${Math.round(info.downtimeMs)} ms\n`;
+    out += `transferred ram: ${kib(p.streamBytes)}\nremaining ram: ${kib(p.totalBytes - p.doneBytes)}\n`;
+    return `${out}total ram: ${kib(p.totalBytes)}\nduplicate: ${p.zeroBytes / 4096} pages\n`;
+  }),
   {
     names: ["mtree"],
     args: "[-f]",

@@ -7,6 +7,7 @@ import { CPU_COMMANDS } from "./commands/cpu.js";
 import { INPUT_COMMANDS } from "./commands/input.js";
 import { MACHINE_COMMANDS } from "./commands/machine.js";
 import { META_COMMANDS } from "./commands/meta.js";
+import { MIGRATION_COMMANDS } from "./commands/migration.js";
 import { QOM_COMMANDS } from "./commands/qom.js";
 import { RUN_COMMANDS } from "./commands/run.js";
 
@@ -19,6 +20,7 @@ export const QMP_COMMANDS: readonly QmpCommand[] = [
   ...CHARDEV_COMMANDS,
   ...BLOCK_COMMANDS,
   ...INPUT_COMMANDS,
+  ...MIGRATION_COMMANDS,
 ];
 
 let byName: Map<string, QmpCommand> | undefined;
