@@ -92,7 +92,6 @@ const refused: [args: string[], line: string | RegExp][] = [
   [["-m"], /^-m: requires an argument$/],
   [["-netdev", "user,id=n"], "-netdev: "],
   [["-vnc", ":1"], "-vnc: "],
-  [["-enable-kvm"], "-enable-kvm: "],
   [["first", "second"], /^second: drive with bus=0, unit=0 \(index=0\) exists$/],
   // Memory
   [["-m", "lots"], "-m lots: "],
@@ -105,7 +104,7 @@ const refused: [args: string[], line: string | RegExp][] = [
   [["-machine", "foo"], "-machine foo: "],
   [["-machine", "q35"], "-machine q35: "],
   [["-machine", "pc,foo=on"], "-machine pc,foo=on: "],
-  [["-accel", "kvm"], "-accel kvm: "],
+  [["-accel", "kvm,foo=1"], "-accel kvm,foo=1: "],
   [["-accel", "foo"], "-accel foo: "],
   [["-accel", "tcg,foo=1"], "-accel tcg,foo=1: "],
   [["-cpu", "foo"], "-cpu foo: "],

@@ -31,6 +31,8 @@ export type VmErrorCode =
   | "net/io"
   | "accel/unknown"
   | "accel/unavailable"
+  | "accel/failed"
+  | "host/no-ffi"
   | "monitor/bad-command"
   /** A stream of machine state: damaged, or of another machine. */
   | "migration/bad-stream"

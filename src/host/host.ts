@@ -5,6 +5,7 @@ import type { FileHost } from "./file.js";
 import type { HostNetwork } from "./network.js";
 import type { HostScheduler } from "./scheduler.js";
 import type { StreamHost } from "./stream.js";
+import type { HostSyscalls } from "./syscalls.js";
 
 /** A host. One process has one; machines share it. */
 export interface Host {
@@ -15,6 +16,10 @@ export interface Host {
   readonly network?: HostNetwork | undefined;
   /** Where machine state goes to and comes from; absent on hosts that have no such things. */
   readonly streams?: StreamHost;
+  /** The processor's architecture in Node's words: "x64", "arm64"; "wasm" in a browser. */
+  readonly arch: string;
+  /** What only a Linux host has. */
+  readonly linux?: LinuxHost | undefined;
   /**
    * A file that comes with Tandem, e.g. `firmware/bios-256k.bin` or `guests/x86_64/vmlinuz`.
    * @throws VmError "image/not-found"
@@ -35,6 +40,14 @@ export interface Host {
    * @throws VmError "chardev/io" | "chardev/unknown" when this host has no such kind
    */
   openChardev(spec: ChardevSpec, signal?: AbortSignal): Promise<Chardev>;
+}
+
+/** Linux below the host. */
+export interface LinuxHost {
+  /** @throws VmError "host/no-ffi" with the reason */
+  syscalls(): Promise<HostSyscalls>;
+  /** A file of /proc or /sys; undefined when it is not there or not readable. */
+  readText(path: string): Promise<string | undefined>;
 }
 
 /** A character backend that needs the outside; plain data. Paths and addresses are the host's. */

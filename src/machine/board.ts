@@ -12,6 +12,7 @@
  *   do not occur. After `shutdown` the callee always calls `stop()` or `dispose()`.
  * - `stop` may be called in any state; so may `dispose`, once.
  */
+import type { KvmHost } from "../accel/kvm/host.js";
 import type { Trace } from "../base/trace.js";
 import type { Drive } from "../block/backend.js";
 import type { Chardev } from "../host/chardev.js";
@@ -165,6 +166,8 @@ export interface NetCard {
 export interface BoardParts {
   readonly host: Host;
   readonly trace: Trace;
+  /** The vCPUs run on it; absent = on TCG. */
+  readonly kvm?: KvmHost | undefined;
   /** The backend behind a chardev id; throws VmError "chardev/unknown". Each id can be taken once unless it is a mux. */
   chardev(id: string): Chardev;
   /**

@@ -86,7 +86,7 @@ export const OTHER_MACHINES = ["q35", "microvm", "isapc", "xenfv", "xenpv"];
 
 export const ACCELERATORS = [
   { name: "tcg", description: "translation of guest code to WebAssembly" },
-  { name: "kvm", description: "not in this version" },
+  { name: "kvm", description: "the host's processor through Linux's KVM" },
 ] as const;
 
 export const VGA_TYPES = [

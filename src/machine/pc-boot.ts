@@ -325,6 +325,7 @@ function enableMtrrs(board: PcBoard): void {
     put(L.MTRR_VAR, base, 0);
     put(L.MTRR_VAR + 8, (base | Mtrr.valid) >>> 0, physMaskHigh);
     put(L.MTRR_DEF_TYPE, Mtrr.default, 0);
+    board.processors.stateChanged(cpu);
   }
 }
 
@@ -370,6 +371,7 @@ function enter(board: PcBoard, s: BootState): void {
       w64(L.EFER, 0x500);
     }
   }
+  board.processors.stateChanged(0);
   const e = board.processors.engine;
   e.select(0);
   (e.runtime.updateHflags as () => void)();

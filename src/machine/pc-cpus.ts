@@ -2,6 +2,9 @@
  * The processors of the pc machine: TCG's engine, a local APIC each, and the loop that gives them turns between timers
  * and the host's event loop. The machine's virtual time is the host's monotonic time while it runs.
  */
+import type { AcceleratorName } from "../accel/accelerator.js";
+import type { CpuidEntry } from "../accel/kvm/cpuid.js";
+import type { KvmHost } from "../accel/kvm/host.js";
 import { TcgEngine } from "../accel/tcg/engine.js";
 import { MAP_RAM, MAP_ROM, PHYS_MAP, PHYS_MAP_PAGES } from "../accel/tcg/map.js";
 import type { Trace } from "../base/trace.js";
@@ -18,6 +21,7 @@ import type { X86CpuState } from "../target/x86/cpu-state.js";
 import { type Carried, type EnvAccess, readCpuState, writeCpuState } from "../target/x86/cpu-state-tcg.js";
 import * as L from "../target/x86/layout.js";
 import { applyModel, x86Target } from "../target/x86/target.js";
+import { PcKvm } from "./pc-kvm.js";
 
 /** Guest instructions of one turn of a vCPU: fewer while a turn takes long (code that changes its own page, ports). */
 const TURN_INSNS = 50_000;
@@ -26,6 +30,11 @@ const TURN_INSNS_MIN = 500;
 const TURN_LONGEST_NS = 500_000;
 /** How long the loop runs before the host's event loop has its turn. */
 const SLICE_NS = 4e6;
+/** A turn on KVM, and where several vCPUs share the thread. */
+const KVM_TURN_NS = 4e6;
+const KVM_SHARED_TURN_NS = 500_000;
+/** TCG's time stamp counter, when no KVM sets another rate. */
+const TCG_TSC_KHZ = 1e6;
 /** Longest sleep, so that wall-clock changes are seen. */
 const MAX_SLEEP_MS = 1000;
 /** A shorter wait than this goes through the event loop once instead. */
@@ -33,6 +42,11 @@ const SHORTEST_SLEEP_MS = 0.05;
 
 const APIC_BASE_MSR = 0x1b;
 const TSC_DEADLINE_MSR = 0x6e0;
+
+/** CPUID leaves whose subleaf matters, with the number of rows that are not empty. */
+const SUBLEAVES: Readonly<Record<number, number>> = { 4: 4, 7: 1, 0xb: 3, 0xd: 3 };
+const TCG_SIGNATURE = "TCGTCGTCGTCG";
+const KVM_SIGNATURE = "KVMKVMKVM";
 
 export interface PcCpusOptions {
   readonly count: number;
@@ -53,6 +67,12 @@ export interface PcCpusOptions {
   readonly hostMs: () => number;
   readonly onTripleFault: () => void;
   readonly onInternalError: (error: unknown) => void;
+  /** Runs on KVM from the start. */
+  readonly kvm?: KvmHost | undefined;
+  /** TCG helps a KVM without hardware where it is slow. */
+  readonly kvmAssist: boolean;
+  readonly disassemble: (bytes: Uint8Array, hflags: number) => string;
+  readonly note: (line: string) => void;
 }
 
 /** Engine, APICs and run loop. */
@@ -74,6 +94,10 @@ export class PcCpus {
   /** Asks the slice under way to end. */
   private breakSlice = false;
   idleNs = 0;
+  /** Set while the vCPUs run on KVM. */
+  kvm: PcKvm | undefined;
+  /** Rate of the machine's time stamp counter. */
+  tscKhz = TCG_TSC_KHZ;
 
   constructor(
     private readonly ctx: DeviceContext,
@@ -94,7 +118,7 @@ export class PcCpus {
         ioWrite: (port, size, value) => io.write(port, size as 1 | 2 | 4, value),
         physRead: (low, high, size) => memory.read(high * 2 ** 32 + low, size as 1 | 2 | 4),
         physWrite: (low, high, size, value) => memory.write(high * 2 ** 32 + low, size as 1 | 2 | 4, value),
-        tsc: () => Math.floor(o.clock.nowNs()),
+        tsc: () => this.tsc(),
         msrRead: (cpu, index) => this.msrRead(cpu, index),
         msrWrite: (cpu, index, low, high) => this.msrWrite(cpu, index, low, high),
         acknowledge: (cpu) => this.acknowledge(cpu),
@@ -102,22 +126,7 @@ export class PcCpus {
         tprWrite: (cpu, value) => {
           this.apics[cpu]!.tpr = (value & 15) << 4;
         },
-        cpuid: (cpu, leaf, subleaf, out) => {
-          const env = this.engine.envOf(cpu);
-          model.cpuid(
-            leaf,
-            subleaf,
-            {
-              index: cpu,
-              cores: o.cores,
-              threads: o.threads,
-              osxsave: (ram.u32[(env + L.CR4) >>> 2]! & (1 << 18)) !== 0,
-              apicEnabled: this.apics[cpu]!.enabled,
-              xcr0: ram.u32[(env + L.XCR0) >>> 2]!,
-            },
-            out,
-          );
-        },
+        cpuid: (cpu, leaf, subleaf, out) => this.cpuid(cpu, leaf, subleaf, out),
         random: (out) => {
           const bytes = new Uint8Array(8);
           o.randomBytes(bytes);
@@ -152,10 +161,17 @@ export class PcCpus {
               this.signal(i, L.EV_SIPI);
             },
           },
-          { id: i, bsp: i === 0, x2apic: model.features.has("x2apic"), physBits: model.physBits, tscToNs: (t) => Number(t) },
+          {
+            id: i,
+            bsp: i === 0,
+            x2apic: model.features.has("x2apic"),
+            physBits: model.physBits,
+            tscToNs: (t) => this.tscToNs(i, t),
+          },
         ),
       );
     }
+    if (o.kvm) this.useKvm(o.kvm);
     memory.onRamWrite = (at, length) => this.engine.ramWritten(at, length);
     memory.changed.on(() => this.mapMemory());
     this.mapMemory();
@@ -188,28 +204,207 @@ export class PcCpus {
     this.engine.mapChanged();
   }
 
-  private msrRead(cpu: number, index: number): number {
-    const apic = this.apics[cpu]!;
-    if (index === APIC_BASE_MSR) return Number(apic.readApicBase());
-    if (index === TSC_DEADLINE_MSR && this.o.model.features.has("tsc-deadline")) return Number(apic.tscDeadline);
-    if (index >= 0x800 && index < 0x900) {
-      const v = apic.readMsr(index);
-      if (v !== undefined) return Number(v);
+  /** The machine's time stamp counter, before a vCPU's offset. */
+  private tsc(): number {
+    const ns = this.o.clock.nowNs();
+    return Math.floor(this.tscKhz === TCG_TSC_KHZ ? ns : (ns * this.tscKhz) / 1e6);
+  }
+
+  /** Changes the rate; every vCPU's counter goes on from where it is. */
+  private setTscKhz(khz: number): void {
+    const before = BigInt(this.tsc());
+    this.tscKhz = khz;
+    const change = before - BigInt(this.tsc());
+    for (let i = 0; i < this.o.count; i++) {
+      const at = this.engine.envOf(i) + L.TSC_OFFSET;
+      this.ram.view.setBigUint64(at, BigInt.asUintN(64, this.ram.view.getBigUint64(at, true) + change), true);
     }
+  }
+
+  /** Virtual time at which a vCPU's TSC will have a value. */
+  private tscToNs(cpu: number, value: bigint): number {
+    this.kvm?.pull(cpu);
+    const { view } = this.ram;
+    const offset = view.getBigUint64(this.engine.envOf(cpu) + L.TSC_OFFSET, true);
+    const ticks = Number(BigInt.asIntN(64, value - offset));
+    return this.tscKhz === TCG_TSC_KHZ ? ticks : (ticks * 1e6) / this.tscKhz;
+  }
+
+  private cpuid(cpu: number, leaf: number, subleaf: number, out: Uint32Array): void {
+    const { o, ram } = this;
+    const env = this.engine.envOf(cpu);
+    o.model.cpuid(
+      leaf,
+      subleaf,
+      {
+        index: cpu,
+        cores: o.cores,
+        threads: o.threads,
+        osxsave: (ram.u32[(env + L.CR4) >>> 2]! & (1 << 18)) !== 0,
+        apicEnabled: this.apics[cpu]!.enabled,
+        xcr0: ram.u32[(env + L.XCR0) >>> 2]!,
+        hypervisor: this.kvm ? KVM_SIGNATURE : TCG_SIGNATURE,
+      },
+      out,
+    );
+  }
+
+  /** Value of an MSR that the machine owns; undefined = #GP. */
+  private machineMsr(cpu: number, index: number): bigint | undefined {
+    const apic = this.apics[cpu]!;
+    if (index === APIC_BASE_MSR) return apic.readApicBase();
+    if (index === TSC_DEADLINE_MSR && this.o.model.features.has("tsc-deadline")) return apic.tscDeadline;
+    return index >= 0x800 && index < 0x900 ? apic.readMsr(index) : undefined;
+  }
+
+  private setMachineMsr(cpu: number, index: number, value: bigint): boolean {
+    const apic = this.apics[cpu]!;
+    if (index === APIC_BASE_MSR) return apic.writeApicBase(value);
+    if (index === TSC_DEADLINE_MSR && this.o.model.features.has("tsc-deadline")) {
+      apic.setTscDeadline(value);
+      return true;
+    }
+    return index >= 0x800 && index < 0x900 && apic.writeMsr(index, value);
+  }
+
+  private msrRead(cpu: number, index: number): number {
+    const v = this.machineMsr(cpu, index);
+    if (v !== undefined) return Number(v);
     this.ram.i32[(this.engine.envOf(cpu) + L.EXC_VECTOR) >>> 2] = 13;
     return 0;
   }
 
   private msrWrite(cpu: number, index: number, low: number, high: number): number {
-    const apic = this.apics[cpu]!;
-    const value = (BigInt(high) << 32n) | BigInt(low);
-    if (index === APIC_BASE_MSR) return apic.writeApicBase(value) ? 1 : 0;
-    if (index === TSC_DEADLINE_MSR && this.o.model.features.has("tsc-deadline")) {
-      apic.setTscDeadline(value);
-      return 1;
+    return this.setMachineMsr(cpu, index, (BigInt(high) << 32n) | BigInt(low)) ? 1 : 0;
+  }
+
+  /** Rate of the machine's time stamp counter, as a snapshot has it. What KVM cannot give is noted, and its own is used. */
+  restoreTscKhz(khz: number): void {
+    if (this.kvm && khz !== this.tscKhz) {
+      this.o.note(
+        `warning: TSC frequency mismatch between VM (${khz} kHz) and host (${this.tscKhz} kHz), and TSC scaling unavailable`,
+      );
+      return;
     }
-    if (index >= 0x800 && index < 0x900) return apic.writeMsr(index, value) ? 1 : 0;
-    return 0;
+    this.tscKhz = khz;
+  }
+
+  // --- the engine and the state
+
+  get accelerator(): AcceleratorName {
+    return this.kvm ? "kvm" : "tcg";
+  }
+
+  /** The vCPUs go on on KVM; their state is where it was. @throws VmError "accel/failed" and nothing has changed */
+  useKvm(host: KvmHost): void {
+    if (this.kvm) return;
+    const { o, apics } = this;
+    this.kvm = new PcKvm(
+      host.device,
+      {
+        memory: this.memory,
+        io: this.ctx.io,
+        ram: this.ram,
+        engine: this.engine,
+        nowNs: () => o.clock.nowNs(),
+        nextDeadlineNs: () => o.timers.nextDeadlineNs(),
+        interruptPending: (cpu) => this.interruptPending(cpu),
+        acknowledge: (cpu) => this.acknowledge(cpu),
+        getTpr: (cpu) => apics[cpu]!.tpr,
+        setTpr: (cpu, tpr) => {
+          apics[cpu]!.tpr = tpr;
+        },
+        msrRead: (cpu, index) => this.machineMsr(cpu, index),
+        msrWrite: (cpu, index, value) => this.setMachineMsr(cpu, index, value),
+        tripleFault: () => {
+          this.breakSlice = true;
+          o.onTripleFault();
+        },
+        cpuidEntries: (cpu) => this.cpuidEntries(cpu),
+        features: o.model.features,
+        hardware: host.hardware,
+        assist: o.kvmAssist,
+        tsc: () => this.tsc(),
+        tscKhz: (khz) => this.setTscKhz(khz),
+        disassemble: o.disassemble,
+      },
+      o.count,
+    );
+    this.kvm.start();
+  }
+
+  /** The vCPUs go on on TCG. */
+  useTcg(): void {
+    const { kvm } = this;
+    if (!kvm) return;
+    for (let i = 0; i < this.o.count; i++) kvm.pull(i);
+    kvm.dispose();
+    this.kvm = undefined;
+    // The guest has written memory without TCG's knowledge.
+    this.engine.flushAll();
+    this.engine.mapChanged();
+    for (let i = 0; i < this.o.count; i++) this.updateInterrupt(i);
+  }
+
+  /** Makes the translator's memory hold a vCPU's newest state, for whoever looks. @returns its address */
+  stateOf(cpu: number): number {
+    this.kvm?.pull(cpu);
+    return this.engine.envOf(cpu);
+  }
+
+  /** Somebody has written a vCPU's state there. */
+  stateChanged(cpu: number): void {
+    this.kvm?.envChanged(cpu, true);
+  }
+
+  private readonly carried: (Carried | undefined)[] = [];
+
+  /** A vCPU's state as plain data. The machine stands still. */
+  saveCpu(cpu: number): X86CpuState {
+    const env = this.stateOf(cpu);
+    this.engine.select(cpu);
+    return readCpuState(this.envAccess(), env, this.kvm?.carriedOf(cpu) ?? this.carried[cpu]);
+  }
+
+  /** Loads a vCPU's state. The machine stands still; the interrupt controllers have theirs already. */
+  restoreCpu(cpu: number, state: X86CpuState): void {
+    this.engine.select(cpu);
+    this.carried[cpu] = writeCpuState(this.envAccess(), this.engine.envOf(cpu), state);
+    this.kvm?.carry(cpu, this.carried[cpu]);
+    this.stateChanged(cpu);
+    this.engine.flushAll();
+    this.engine.mapChanged();
+    this.updateInterrupt(cpu);
+  }
+
+  private envAccess(): EnvAccess {
+    const runtime = this.engine.runtime as unknown as EnvAccess["runtime"];
+    return { u8: this.ram.u8, view: this.ram.view, runtime, tsc: () => this.tsc() };
+  }
+
+  /** CPUID's table for KVM: every leaf of the model. */
+  private cpuidEntries(cpu: number): CpuidEntry[] {
+    const out: CpuidEntry[] = [];
+    const add = (leaf: number, subleaf: number, indexed: boolean) => {
+      const values = new Uint32Array(4);
+      this.cpuid(cpu, leaf, subleaf, values);
+      out.push({ leaf, subleaf, indexed, values });
+      return values;
+    };
+    for (const base of [0, 0x40000000, 0x80000000]) {
+      const last = Math.min(add(base, 0, false)[0]!, base + 0x40);
+      for (let leaf = base + 1; leaf <= last; leaf++) {
+        const subleaves = SUBLEAVES[leaf] ?? 0;
+        for (let s = 0; s < Math.max(1, subleaves); s++) add(leaf, s, subleaves > 0);
+      }
+    }
+    return out;
+  }
+
+  /** Whether the controllers have an interrupt for a vCPU. */
+  private interruptPending(cpu: number): boolean {
+    const apic = this.apics[cpu]!;
+    return apic.hasInterrupt() || (cpu === 0 && !!this.pic?.output.level && apic.acceptsPicInterrupt());
   }
 
   private acknowledge(cpu: number): number {
@@ -225,8 +420,7 @@ export class PcCpus {
   updateInterrupt(cpu: number): void {
     const apic = this.apics[cpu];
     if (!apic) return;
-    const pending = apic.hasInterrupt() || (cpu === 0 && !!this.pic?.output.level && apic.acceptsPicInterrupt());
-    if (pending) this.signal(cpu, L.EV_INTR);
+    if (this.interruptPending(cpu)) this.signal(cpu, L.EV_INTR);
     else {
       this.engine.clear(cpu, L.EV_INTR);
       this.ram.u32[(this.engine.envOf(cpu) + L.INTR_WAIT) >>> 2] = 0;
@@ -317,6 +511,7 @@ export class PcCpus {
       return;
     }
     this.inSlice = false;
+    this.kvm?.rest();
     for (const resolve of this.stopped.splice(0)) resolve();
     if (!this.running) return;
     if (!idle) {
@@ -341,6 +536,7 @@ export class PcCpus {
   /** One vCPU's turn; with counted time it ends at the next timer. */
   private runTurn(cpu: number): string {
     const { clock, timers } = this.o;
+    if (this.kvm) return this.kvm.turn(cpu, clock.nowNs() + (this.o.count > 1 ? KVM_SHARED_TURN_NS : KVM_TURN_NS));
     if (!(clock instanceof InstructionClock)) return this.timedTurn(cpu);
     const left = (timers.nextDeadlineNs() - clock.nowNs()) / 2 ** clock.shift;
     const budget = Math.max(1, Math.min(TURN_INSNS, Math.ceil(left)));
@@ -367,7 +563,10 @@ export class PcCpus {
     const env = this.engine.envOf(cpu) >>> 2;
     const halted = this.ram.u32[env + (L.HALTED >>> 2)]!;
     if (!halted) return false;
-    return this.ram.u32[env + (L.EVENTS >>> 2)] === 0;
+    const events = this.ram.u32[env + (L.EVENTS >>> 2)]!;
+    // Under KVM the word does not say whether the guest takes an interrupt.
+    if (this.kvm && halted === 1 && events === L.EV_INTR) return !this.kvm.wakes(cpu);
+    return events === 0;
   }
 
   halted(cpu: number): boolean {
@@ -388,29 +587,10 @@ export class PcCpus {
     this.engine.select(0);
     this.engine.flushAll();
     this.engine.mapChanged();
-    for (let i = 0; i < this.o.count; i++) this.updateInterrupt(i);
-  }
-
-  private readonly carried: (Carried | undefined)[] = [];
-
-  /** A vCPU's state as plain data. The machine stands still. */
-  saveCpu(cpu: number): X86CpuState {
-    this.engine.select(cpu);
-    return readCpuState(this.envAccess(), this.engine.envOf(cpu), this.carried[cpu]);
-  }
-
-  /** Loads a vCPU's state. The machine stands still; the interrupt controllers have theirs already. */
-  restoreCpu(cpu: number, state: X86CpuState): void {
-    this.engine.select(cpu);
-    this.carried[cpu] = writeCpuState(this.envAccess(), this.engine.envOf(cpu), state);
-    this.engine.flushAll();
-    this.engine.mapChanged();
-    this.updateInterrupt(cpu);
-  }
-
-  private envAccess(): EnvAccess {
-    const runtime = this.engine.runtime as unknown as EnvAccess["runtime"];
-    return { u8: this.ram.u8, view: this.ram.view, runtime, tsc: () => Math.floor(this.o.clock.nowNs()) };
+    for (let i = 0; i < this.o.count; i++) {
+      this.stateChanged(i);
+      this.updateInterrupt(i);
+    }
   }
 
   setA20(open: boolean): void {

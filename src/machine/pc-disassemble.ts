@@ -5,6 +5,12 @@ import type { DisassembledInsn } from "./board.js";
 /** Longest x86 instruction. */
 const MAX_INSN_BYTES = 15;
 
+/** The mnemonic of an instruction whose bytes are known, for counting. */
+export function mnemonicOf(bytes: Uint8Array, hflags: number): string {
+  if (bytes.length === 0) return "unknown";
+  return disassemble({ byte: (o) => bytes[o] ?? 0 }, 0, 0n, hflags).text.split(" ")[0]!;
+}
+
 /**
  * @param read reads bytes at an address; false where nothing is mapped
  * @param hflags mode bits of the vCPU (target/x86/layout.ts)

@@ -73,7 +73,7 @@ function tlb(board: PcBoard, cpu: number): string {
 }
 
 function mappings(board: PcBoard, cpu: number): string {
-  const env = board.processors.engine.envOf(cpu) >>> 2;
+  const env = board.processors.stateOf(cpu) >>> 2;
   const u32 = (offset: number) => board.ram.u32[env + (offset >>> 2)]!;
   const cr3 = (BigInt(u32(L.CR3 + 4)) << 32n) | BigInt(u32(L.CR3));
   return pageMapText({ cr0: u32(L.CR0), cr3, cr4: u32(L.CR4), efer: u32(L.EFER) }, (address, sizeBytes) => {

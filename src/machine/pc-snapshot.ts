@@ -47,7 +47,7 @@ export class PcSnapshot implements Snapshotable {
     const { board } = this;
     const names = partNames(board);
     return [
-      ["clock", { ns: board.clock.nowNs() }],
+      ["clock", { ns: board.clock.nowNs(), tscKhz: board.processors.tscKhz }],
       ["pci", board.pci.save()],
       ...board.devices().map((d, i): [string, StateValue] => [names[i]!, d.save()]),
       ["wires", board.saveWires()],
@@ -72,6 +72,7 @@ export class PcSnapshot implements Snapshotable {
     };
     const names = partNames(board);
     board.clock.set(part("clock").ns as number);
+    board.processors.restoreTscKhz(part("clock").tscKhz as number);
     board.memory.batch(() =>
       board.io.batch(() => {
         board.pci.restore(part("pci"));

@@ -59,7 +59,7 @@ import { PcBoot } from "./pc-boot.js";
 import { PcCpus } from "./pc-cpus.js";
 import { withOrigin } from "./pc-device-site.js";
 import { addDevices, displayNeeds } from "./pc-devices.js";
-import { disassembleAt } from "./pc-disassemble.js";
+import { disassembleAt, mnemonicOf } from "./pc-disassemble.js";
 import { deviceTree, report } from "./pc-inspection.js";
 import { RegisterView } from "./pc-registers.js";
 import { PcSnapshot } from "./pc-snapshot.js";
@@ -86,7 +86,6 @@ export interface PcFiles {
 
 /** Everything wired; see board.ts for the contract. */
 export class PcBoard implements Board {
-  readonly accelerator = "tcg";
   onRequest: (request: BoardRequest) => void = () => {};
   onEvent: (event: MachineEvent) => void = () => {};
   readonly ram: GuestRam;
@@ -198,6 +197,10 @@ export class PcBoard implements Board {
       randomBytes: (out) => host.randomBytes(out),
       tier1: accel?.props.tier1 !== "off",
       hostMs: () => host.clock.monotonicNs() / 1e6,
+      kvm: parts.kvm,
+      kvmAssist: config.accel.find((a) => a.name === "kvm")?.props["x-assist"] !== "off",
+      note: (line) => host.note(line),
+      disassemble: (bytes, hflags) => mnemonicOf(bytes, hflags),
       onTripleFault: () => this.request({ kind: "reset", reason: "triple-fault" }),
       onInternalError: (error) => {
         const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -375,6 +378,10 @@ export class PcBoard implements Board {
     });
   }
 
+  get accelerator(): string {
+    return this.processors.accelerator;
+  }
+
   // --- run control ---
   get running(): boolean {
     return this.processors.running;
@@ -448,7 +455,7 @@ export class PcBoard implements Board {
 
   // --- inspection ---
   private view(cpu: number): RegisterView {
-    const env = this.processors.engine.envOf(cpu);
+    const env = this.processors.stateOf(cpu);
     return new RegisterView(this.ram, env, () => {
       this.processors.engine.select(cpu);
       return (this.processors.engine.runtime.getEflags as () => number)() >>> 0;
@@ -475,6 +482,7 @@ export class PcBoard implements Board {
   }
 
   readVirtual(cpu: number, address: bigint, out: Uint8Array): boolean {
+    this.processors.stateOf(cpu);
     this.processors.engine.select(cpu);
     const phys = this.processors.engine.runtime.debugPhys as (linear: bigint) => number;
     for (let i = 0; i < out.length; ) {

@@ -126,6 +126,7 @@ export function fakeHost(
   return {
     contents: map,
     notes,
+    arch: "x64",
     clock: { monotonicNs: () => 0, wallMs: () => 0 },
     scheduler: { soon: () => {}, after: () => () => {} },
     readBuiltIn: async (path) => map.get(`builtin:${path}`) ?? Promise.reject(new VmError("image/not-found", path)),

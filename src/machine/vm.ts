@@ -4,12 +4,12 @@
  *
  * Source of the policy: QEMU 7.2, `-no-reboot`, `-no-shutdown`, run states of QAPI.
  */
+import { chooseAccelerator } from "../accel/choose.js";
 import { VmError } from "../base/errors.js";
 import { Emitter } from "../base/event.js";
 import { Trace, type TraceItem } from "../base/trace.js";
 import type { Chardev } from "../host/chardev.js";
 import type { Host } from "../host/host.js";
-import { chooseAccelerator } from "./accelerator.js";
 import { Backends } from "./backends.js";
 import type { Board, BoardInspection, BoardRequest, CreateBoard } from "./board.js";
 import { TRACE_ITEMS } from "./catalog.js";
@@ -124,8 +124,8 @@ export class Machine implements AsyncDisposable {
   static async create(config: MachineConfig, environment: MachineEnvironment, signal?: AbortSignal): Promise<Machine> {
     signal?.throwIfAborted();
     const { host } = environment;
-    const { notes } = chooseAccelerator(config.accel);
-    for (const note of notes) host.note(note);
+    const choice = await chooseAccelerator(config.accel, config.arch, host);
+    for (const note of choice.notes) host.note(note);
     let machine: Machine | undefined;
     const backends = await Backends.open(
       config,
@@ -145,6 +145,7 @@ export class Machine implements AsyncDisposable {
       m.board = await environment.createBoard(config, {
         host,
         trace: m.trace,
+        kvm: choice.kvm,
         chardev: (id) => backends.chardev(id),
         drive: (id) => backends.drive(id),
         netdev: (id, card) => backends.networks.attach(id, card),

@@ -125,6 +125,11 @@ export class CodeCache {
     return out;
   }
 
+  /** Host addresses of the pages that code was translated from. */
+  codePages(): Iterable<number> {
+    return this.byPage.keys();
+  }
+
   /** Whether a write to host bytes would hit this block. */
   hits(at: number, length: number, header: number): boolean {
     return this.overlapping(at, length).some((b) => b.header === header);

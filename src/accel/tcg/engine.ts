@@ -294,6 +294,40 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
     }
   }
 
+  /**
+   * Runs the one instruction at the vCPU's PC, or delivers the fault it meets. Nothing translated is used or kept: the guest's
+   * memory may have changed without the engine's knowledge.
+   */
+  step(cpu: number): void {
+    this.select(cpu);
+    let start = this.singleBlock();
+    while (start) {
+      try {
+        this.inCode = true;
+        this.interp(this.env, start);
+        this.inCode = false;
+        return;
+      } catch (e) {
+        if (e !== UNWIND && e !== RESTART) {
+          this.inCode = false;
+          throw e;
+        }
+        start = this.unwound(e === RESTART);
+      }
+    }
+  }
+
+  /** Calls a runtime function for a vCPU; a guest fault that it raises is delivered. */
+  deliver(cpu: number, call: () => void): void {
+    this.select(cpu);
+    try {
+      call();
+    } catch (e) {
+      if (e !== UNWIND) throw e;
+      this.unwound(false);
+    }
+  }
+
   /** After an unwind: puts RIP where it belongs and delivers the exception. @returns a block to run alone, or 0 */
   private unwound(restart: boolean): number {
     const env = this.env;

@@ -44,6 +44,15 @@ const accepted: [line: string, part: (c: MachineConfig) => unknown, expected: un
   ["-m size=1.5G", (c) => c.memoryBytes, 1.5 * 2 ** 30],
   ["-machine pc,accel=kvm:tcg,hpet=off", (c) => [c.accel.map((a) => a.name), c.hpet], [["kvm", "tcg"], false]],
   ["-M pc-i440fx-7.2 -no-acpi", (c) => [c.machine.type, c.acpi], ["pc", false]],
+  ["-enable-kvm", (c) => c.accel, [{ name: "kvm", props: {} }]],
+  [
+    "-accel kvm,x-assist=off -accel tcg",
+    (c) => c.accel.map((a) => [a.name, a.props["x-assist"]]),
+    [
+      ["kvm", "off"],
+      ["tcg", undefined],
+    ],
+  ],
   ["-accel tcg,thread=single,tb-size=64", (c) => c.accel, [{ name: "tcg", props: { "tb-size": "64" } }]],
   [
     "-cpu Nehalem,+aes,-popcnt,sse4.2=off",
@@ -166,7 +175,8 @@ const refused: [line: string | string[], message: string | RegExp][] = [
   ["-machine pc,usb=on", /usb=on is not supported/],
   ["-accel xyz", "-accel xyz: invalid accelerator xyz"],
   ["-accel tcg,thread=multi", /thread=multi is not supported/],
-  ["-enable-kvm", "-enable-kvm: accelerator kvm is not in this version; use -accel tcg"],
+  ["-accel kvm,kernel-irqchip=foo", /kernel-irqchip=foo is not supported/],
+  ["-accel kvm,thread=single", "-accel kvm,thread=single: Invalid parameter 'thread'"],
   ["-cpu host", "-cpu host: CPU model 'host' requires KVM"],
   ["-cpu foo", "-cpu foo: unable to find CPU model 'foo'"],
   ["-cpu qemu64,+foo", "-cpu qemu64,+foo: Property 'cpu.foo' not found"],

@@ -76,11 +76,7 @@ function parseAccel(draft: Draft, value: string, origin: string): void {
   const props = toMap(splitList(value, "accel"));
   const name = props.get("accel") ?? "";
   if (isHelp(name))
-    throw new PrintAndExit(
-      `Accelerators supported in this version:\n${ACCELERATORS.filter((a) => a.name === "tcg")
-        .map((a) => `${a.name}\n`)
-        .join("")}`,
-    );
+    throw new PrintAndExit(`Accelerators supported in this version:\n${ACCELERATORS.map((a) => `${a.name}\n`).join("")}`);
   const reader = new PropReader(props, origin);
   reader.text("accel");
   const kept = new Map<string, string>();
@@ -89,6 +85,11 @@ function parseAccel(draft: Draft, value: string, origin: string): void {
     const tb = reader.number("tb-size", 1, 2048);
     if (tb !== undefined) kept.set("tb-size", String(tb));
     reader.only("split-wx", ["off"]);
+    reader.end();
+  } else if (name === "kvm") {
+    const assist = reader.flag("x-assist");
+    if (assist !== undefined) kept.set("x-assist", assist ? "on" : "off");
+    reader.only("kernel-irqchip", ["off"], "is not supported: the interrupt controllers are the machine's own");
     reader.end();
   }
   draft.accels.push(accelConfig(name, kept, origin));
@@ -270,10 +271,18 @@ export const STANDARD: OptionGroup = {
     {
       names: ["accel"],
       argument: "[accel=]accelerator[,prop[=value][,...]]",
-      help: ["select accelerator ('-accel help' for list)", "tb-size=n (size of the translation cache in MiB)"],
+      help: [
+        "select accelerator ('-accel help' for list)",
+        "tb-size=n (size of the translation cache in MiB)",
+        "x-assist=on|off (TCG helps a KVM without hardware where it is slow, default=on)",
+      ],
       parse: parseAccel,
     },
-    { names: ["enable-kvm"], help: ["use KVM; refused: not in this version"], parse: (_d, _v, origin) => refuseKvm(origin) },
+    {
+      names: ["enable-kvm"],
+      help: ["enable KVM full virtualization support"],
+      parse: (d, _v, origin) => void d.accels.push(accelConfig("kvm", new Map(), origin)),
+    },
     { names: ["cpu"], argument: "model[,+feature][,-feature]", help: ["select CPU ('-cpu help' for list)"], parse: parseCpu },
     {
       names: ["smp"],
@@ -355,11 +364,6 @@ export const STANDARD: OptionGroup = {
     },
   ],
 };
-
-/** @throws always */
-function refuseKvm(origin: string): never {
-  throw new VmError("accel/unavailable", `${origin}: accelerator kvm is not in this version; use -accel tcg`);
-}
 
 function parseBoot(draft: Draft, value: string, origin: string): void {
   const r = new PropReader(toMap(splitList(value, "order")), origin);

@@ -28,6 +28,7 @@ export class BrowserHost implements Host {
   readonly clock = new BrowserClock();
   readonly scheduler = new BrowserScheduler();
   readonly files = new BlobFiles();
+  readonly arch = "wasm";
 
   /**
    * @param baseUrl where `firmware/`, `guests/` and the rest of what comes with Tandem are served, with a slash at its end

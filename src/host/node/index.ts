@@ -1,6 +1,7 @@
 /** Node as a host. */
 import { randomFillSync } from "node:crypto";
 import { closeSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { VmError } from "../../base/errors.js";
 import type { ChardevSpec, Host } from "../host.js";
 import { readBuiltIn } from "./built-in.js";
@@ -12,6 +13,7 @@ import { nodeScheduler } from "./scheduler.js";
 import { SocketChardev } from "./socket-chardev.js";
 import { StdioChardev } from "./stdio.js";
 import { nodeStreams } from "./streams.js";
+import { nodeSyscalls } from "./syscalls.js";
 
 /** This process's host. `program` leads the lines of `note`. */
 export function nodeHost(program = "tandem"): Host {
@@ -21,6 +23,14 @@ export function nodeHost(program = "tandem"): Host {
     files: nodeFiles,
     network: nodeNetwork(),
     streams: nodeStreams,
+    arch: process.arch,
+    linux:
+      process.platform === "linux"
+        ? {
+            syscalls: nodeSyscalls,
+            readText: (path) => readFile(path, "utf8").catch(() => undefined),
+          }
+        : undefined,
     readBuiltIn,
     randomBytes: (out) => void randomFillSync(out),
     note: (line) => void process.stderr.write(`${program}: ${line}\n`),

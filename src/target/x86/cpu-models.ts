@@ -112,6 +112,8 @@ export interface CpuTopology {
   readonly osxsave: boolean;
   readonly apicEnabled: boolean;
   readonly xcr0: number;
+  /** Twelve letters of leaf 0x40000000: the accelerator's. */
+  readonly hypervisor?: string;
 }
 
 /** Where a name lives. */
@@ -191,7 +193,8 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
       const logical = cpu.cores * cpu.threads;
       if (l >= 0x40000000 && l < 0x40000100) {
         if (!features.has("hypervisor")) return;
-        if (l === 0x40000000) out.set([0x40000001, fourBytes("TCGTCGTCGTCG", 0), fourBytes("TCGTCGTCGTCG", 4), fourBytes("TCGTCGTCGTCG", 8)]);
+        const name = cpu.hypervisor ?? "TCGTCGTCGTCG";
+        if (l === 0x40000000) out.set([0x40000001, fourBytes(name, 0), fourBytes(name, 4), fourBytes(name, 8)]);
         return;
       }
       if (l >= 0x80000000 ? l > m.xlevel : l > level) {
