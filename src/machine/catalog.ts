@@ -96,6 +96,7 @@ export const VGA_TYPES = [
 
 /** Models of `-nic` and `-net nic`; the first is the one that a machine has by default, once it says so. */
 export const NIC_MODELS: readonly { readonly name: string; readonly device: string; readonly default?: boolean }[] = [
+  { name: "e1000", device: "e1000" },
   { name: "virtio", device: "virtio-net-pci" },
 ];
 
