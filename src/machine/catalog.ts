@@ -94,9 +94,9 @@ export const VGA_TYPES = [
   { name: "std", description: "standard VGA with Bochs VBE (default)" },
 ] as const;
 
-/** Models of `-nic` and `-net nic`; the first is the one that a machine has by default, once it says so. */
+/** Models of `-nic` and `-net nic`; the default is the one that a machine has when nothing is said of networks. */
 export const NIC_MODELS: readonly { readonly name: string; readonly device: string; readonly default?: boolean }[] = [
-  { name: "e1000", device: "e1000" },
+  { name: "e1000", device: "e1000", default: true },
   { name: "virtio", device: "virtio-net-pci" },
 ];
 

@@ -24,6 +24,7 @@ import { findDeviceType, type PropertyValues, readProperties } from "./device-pr
 import type { PcBoard } from "./pc.js";
 import { DeviceSite, num, type SiteBoard, textOf, within, withOrigin } from "./pc-device-site.js";
 import { VIRTIO_MAKERS } from "./pc-virtio-devices.js";
+import { PCI_NETWORK_MAKERS } from "./pci-network-devices.js";
 import type { QomProperty } from "./qom.js";
 
 /** One device to make. */
@@ -263,6 +264,7 @@ const MAKERS: readonly Maker[] = [
       site.attachPci(new PciTestdev(site.board.ctx, config.id), props);
     },
   },
+  ...PCI_NETWORK_MAKERS,
   ...VIRTIO_MAKERS,
 ];
 

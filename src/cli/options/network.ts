@@ -251,7 +251,7 @@ function parseNetdev(draft: Draft, value: string, origin: string): void {
 
 /** The `-device` of a card: its model by QEMU's short names, and what else `-nic` says of it. */
 function readCard(r: PropReader, netdev: string | undefined, origin: string): DeviceConfig {
-  const model = r.text("model") ?? NIC_MODELS[0]!.name;
+  const model = r.text("model") ?? DEFAULT_NIC;
   if (isHelp(model)) throw new PrintAndExit(`Available NIC models:\n${NIC_MODELS.map((m) => `${m.name}\n`).join("")}`);
   const found = NIC_MODELS.find((m) => m.name === model || m.device === model);
   if (!found) return r.fail("option/unsupported", `Unsupported NIC model: ${model}`);
@@ -332,7 +332,7 @@ export function finishNetwork(draft: Draft): DeviceConfig[] {
     for (const [n, net] of draft.hubNets.entries())
       addNetdev(draft, { type: "hubport", id: `#hubnet${n}`, hub: 0, netdev: net.id, origin: net.origin });
   }
-  if (!draft.netSet && !draft.noDefaults && draft.netdevs.length === 0 && DEFAULT_NIC) {
+  if (!draft.netSet && !draft.noDefaults && draft.netdevs.length === 0 && draft.deviceTypes.some((t) => t.name === DEFAULT_NIC)) {
     const origin = "default network card";
     addNetdev(draft, { type: "user", id: "#net0", user: DEFAULT_USER_NET, origin });
     cards.push({ driver: DEFAULT_NIC, props: { netdev: "#net0" }, origin });
@@ -341,7 +341,7 @@ export function finishNetwork(draft: Draft): DeviceConfig[] {
 }
 
 /** What the machine has when nobody says anything of networks. */
-const DEFAULT_NIC = NIC_MODELS[0]?.default ? NIC_MODELS[0].device : undefined;
+const DEFAULT_NIC = NIC_MODELS.find((m) => m.default)!.device;
 
 export const NETWORK: OptionGroup = {
   heading: "Network options",
