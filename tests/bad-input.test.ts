@@ -90,7 +90,29 @@ const refused: [args: string[], line: string | RegExp][] = [
   // Options
   [["-foo"], /^-foo: invalid option$/],
   [["-m"], /^-m: requires an argument$/],
-  [["-netdev", "user,id=n"], "-netdev: "],
+  [["-netdev", "tap,id=n"], "-netdev tap,id=n: a tap needs fd="],
+  [["-netdev", "user,id=n,hostfwd=tcp:80"], "-netdev user,id=n,hostfwd=tcp:80: Invalid host forwarding rule 'tcp:80'"],
+  [
+    ["-netdev", "user,id=n,hostfwd=tcp:203.0.113.1:5-:5"],
+    "-netdev user,id=n,hostfwd=tcp:203.0.113.1:5-:5: could not listen on 203.0.113.1:5",
+  ],
+  [
+    ["-netdev", "socket,id=n,listen=203.0.113.1:5"],
+    "-netdev socket,id=n,listen=203.0.113.1:5: could not listen on 203.0.113.1:5",
+  ],
+  [["-device", "e1000,netdev=x"], "-device e1000,netdev=x: Property 'e1000.netdev' can't find value 'x'"],
+  [
+    ["-netdev", "user,id=n", "-device", "e1000,netdev=n", "-device", "virtio-net-pci,netdev=n"],
+    "-device virtio-net-pci,netdev=n: netdev 'n' is in use",
+  ],
+  [
+    ["-netdev", "user,id=n", "-object", "filter-dump,id=d,netdev=n,file=/nonexistent/x"],
+    "-object filter-dump,id=d,netdev=n,file=/nonexistent/x: could not open '/nonexistent/x'",
+  ],
+  [
+    ["-object", "filter-dump,id=d,netdev=n,file=x"],
+    "-object filter-dump,id=d,netdev=n,file=x: Parameter 'netdev' expects a network",
+  ],
   [["-vnc", ":1"], "-vnc: "],
   [["first", "second"], /^second: drive with bus=0, unit=0 \(index=0\) exists$/],
   // Memory
