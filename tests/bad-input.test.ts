@@ -100,10 +100,10 @@ const refused: [args: string[], line: string | RegExp][] = [
     ["-netdev", "socket,id=n,listen=203.0.113.1:5"],
     "-netdev socket,id=n,listen=203.0.113.1:5: could not listen on 203.0.113.1:5",
   ],
-  [["-device", "e1000,netdev=x"], "-device e1000,netdev=x: Property 'e1000.netdev' can't find value 'x'"],
+  [["-device", "e1000,netdev=x"], /^-device e1000,netdev=x: Property 'e1000.netdev' can't find value 'x'$/],
   [
     ["-netdev", "user,id=n", "-device", "e1000,netdev=n", "-device", "virtio-net-pci,netdev=n"],
-    "-device virtio-net-pci,netdev=n: netdev 'n' is in use",
+    /^-device virtio-net-pci,netdev=n: netdev 'n' is in use$/,
   ],
   [
     ["-netdev", "user,id=n", "-object", "filter-dump,id=d,netdev=n,file=/nonexistent/x"],
