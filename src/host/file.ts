@@ -14,6 +14,14 @@ export interface HostFile {
   flush(): Promise<void>;
   /** Gives the range back to the host's file system; it reads as zeroes then. Absent where the host cannot. */
   discard?(offsetBytes: number, sizeBytes: number): Promise<void>;
+  /** Makes the file this long; new bytes read as zeroes. Not for block devices. @throws VmError "block/io" */
+  resize?(sizeBytes: number): Promise<void>;
+  /** What lies at an offset before the end: data, or a hole that reads as zeroes, and how many bytes of it. */
+  extent?(offsetBytes: number): Promise<{ readonly data: boolean; readonly sizeBytes: number }>;
+  /** Bytes that the file takes on the host's disk. */
+  allocatedBytes?(): Promise<number>;
+  /** Tells two names of one file: equal for the same file, and only then. */
+  readonly identity?: string | undefined;
   /** Lets go of the file and its lock. Further calls fail. */
   close(): Promise<void>;
 }
@@ -23,6 +31,8 @@ export interface HostFileOptions {
   readonly readOnly: boolean;
   /** Takes a lock against other processes: shared when read-only, else exclusive. */
   readonly lock: boolean;
+  /** Lets other writers have the file at the same time (`share-rw=on`). */
+  readonly share?: boolean | undefined;
   /** Makes the file empty, or makes it exist. Not with `readOnly`. */
   readonly create?: boolean | undefined;
 }

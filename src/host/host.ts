@@ -1,6 +1,8 @@
 /** Everything outside the machine, in one place: what `host/node` and `host/browser` implement. */
 import type { Chardev } from "./chardev.js";
 import type { HostClock } from "./clock.js";
+import type { HostCodecs } from "./codec.js";
+import type { HostConnections, HostHttp } from "./connection.js";
 import type { FileHost } from "./file.js";
 import type { HostNetwork } from "./network.js";
 import type { HostScheduler } from "./scheduler.js";
@@ -12,6 +14,10 @@ export interface Host {
   readonly clock: HostClock;
   readonly scheduler: HostScheduler;
   readonly files: FileHost;
+  /** Absent where the host has none: images that need them are refused. */
+  readonly codecs?: HostCodecs | undefined;
+  readonly connections?: HostConnections | undefined;
+  readonly http?: HostHttp | undefined;
   /** Absent on a host without an uplink: user-mode networks reach only themselves. */
   readonly network?: HostNetwork | undefined;
   /** Where machine state goes to and comes from; absent on hosts that have no such things. */

@@ -1,8 +1,12 @@
-/** Files through `node:fs`, asynchronous. *Not emulated*: punching holes (Node has no fallocate), O_DIRECT. */
+/**
+ * Files through `node:fs`, asynchronous. Holes are punched and found, and locks taken, through the C library where koffi is
+ * installed. *Not emulated*: O_DIRECT.
+ */
 import { constants } from "node:fs";
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { VmError } from "../../base/errors.js";
 import type { HostFile, HostFileOptions, HostFiles } from "../file.js";
+import { fileCalls } from "./file-calls.js";
 import { type ImageLock, lockImage } from "./image-lock.js";
 
 /** Errors in the host's own words, as strerror has them. */
@@ -52,7 +56,37 @@ class NodeFile implements HostFile {
     public sizeBytes: number,
     private readonly handle: FileHandle,
     private readonly lock: ImageLock | undefined,
-  ) {}
+    readonly identity: string,
+    private readonly regular: boolean,
+  ) {
+    if (fileCalls && regular) {
+      const { fd } = handle;
+      this.discard = (offset, size) => fileCalls!.punchHole(fd, offset, size);
+      this.extent = async (offset) => fileCalls!.extent(fd, offset, this.sizeBytes);
+    }
+  }
+
+  readonly discard?: (offsetBytes: number, sizeBytes: number) => Promise<void>;
+  readonly extent?: (offsetBytes: number) => Promise<{ data: boolean; sizeBytes: number }>;
+
+  async resize(sizeBytes: number): Promise<void> {
+    if (this.readOnly) throw new VmError("block/read-only", "File is open for reading only");
+    if (!this.regular) throw new VmError("block/io", "Cannot resize a device");
+    try {
+      await this.handle.truncate(sizeBytes);
+    } catch (e) {
+      throw ioError(e);
+    }
+    this.sizeBytes = sizeBytes;
+  }
+
+  async allocatedBytes(): Promise<number> {
+    try {
+      return (await this.handle.stat()).blocks * 512;
+    } catch (e) {
+      throw ioError(e);
+    }
+  }
 
   async read(offsetBytes: number, out: Uint8Array): Promise<number> {
     let done = 0;
@@ -106,7 +140,7 @@ export const nodeFiles: HostFiles = {
       const flags = options.readOnly
         ? constants.O_RDONLY
         : options.create
-          ? constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC
+          ? constants.O_RDWR | constants.O_CREAT | (options.lock ? 0 : constants.O_TRUNC)
           : constants.O_RDWR;
       // Without O_NONBLOCK the open of a FIFO would hold one of the few pool threads until somebody writes.
       handle = await open(path, flags | constants.O_NONBLOCK, 0o666);
@@ -128,8 +162,19 @@ export const nodeFiles: HostFiles = {
       if (stat.isFIFO() || stat.isSocket() || (options.lock && stat.isCharacterDevice()))
         throw new VmError("block/io", "Not a regular file or block device");
       const size = stat.isBlockDevice() ? await blockDeviceSize(stat.rdev) : Number(stat.size);
-      const lock = options.lock ? await lockImage(stat.dev, stat.ino, !options.readOnly) : undefined;
-      return new NodeFile(path, options.readOnly, size, handle, lock);
+      const lock = options.lock
+        ? await lockImage({
+            fd: handle.fd,
+            device: stat.dev,
+            inode: stat.ino,
+            write: !options.readOnly,
+            share: options.share === true,
+          })
+        : undefined;
+      const file = new NodeFile(path, options.readOnly, size, handle, lock, `${stat.dev}:${stat.ino}`, stat.isFile());
+      // Emptied under the lock only: another program's image stays as it is.
+      if (options.create && options.lock && stat.isFile()) await file.resize(0);
+      return file;
     } catch (e) {
       await handle.close();
       throw e;

@@ -1,18 +1,23 @@
 /**
  * Locks on disk images, between processes, that a crash cannot leave behind.
  *
- * Node has no flock or fcntl. On Linux a name in the abstract socket namespace serves: binding it is atomic and exclusive,
- * and the kernel lets go of it with the process. A writer binds one name and all reader slots, a reader binds one slot.
- * Locks that other programs hold on the file (QEMU's OFD locks among them) are read from /proc/locks.
+ * With koffi on Linux they are QEMU's own: open file description locks on bytes of the file, one that is held for each
+ * permission used (100 + permission) and one for each that others may not use (200 + permission), so that QEMU and its
+ * tools see ours and we theirs.
+ *
+ * Without it, a name in the abstract socket namespace serves: binding it is atomic and exclusive, and the kernel lets go of
+ * it with the process. A writer binds one name and all reader slots, a reader binds one slot. Locks that other programs
+ * hold on the file are read from /proc/locks.
  *
  * Source: unix(7) "Abstract sockets"; proc(5) "/proc/locks"; QEMU block/file-posix.c's lock bytes as documented in
  * docs/system/images "Disk image file locking" (100 + permission used, 200 + permission not shared).
- * *Not emulated*: other programs do not see our locks; across network namespaces there are none; hosts other than Linux
- * and Windows have none.
+ * *Not emulated*: without koffi, other programs do not see our locks, and across network namespaces there are none; hosts
+ * other than Linux and Windows have none.
  */
 import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { VmError } from "../../base/errors.js";
+import { type FileCalls, fileCalls } from "./file-calls.js";
 
 /** How many processes may read one image at a time. */
 const READER_SLOTS = 8;
@@ -21,8 +26,49 @@ export interface ImageLock {
   release(): Promise<void>;
 }
 
+/** What is locked, and for what. */
+export interface LockRequest {
+  readonly fd: number;
+  readonly device: bigint;
+  readonly inode: bigint;
+  readonly write: boolean;
+  /** Others may write. */
+  readonly share: boolean;
+}
+
 /** @throws VmError "block/locked" */
-export async function lockImage(device: bigint, inode: bigint, exclusive: boolean): Promise<ImageLock> {
+export async function lockImage(request: LockRequest): Promise<ImageLock> {
+  if (fileCalls) return lockBytes(fileCalls, request);
+  if (request.share) return { release: async () => {} };
+  return lockNames(request.device, request.inode, request.write);
+}
+
+/** Permissions by their bit. */
+const PERMISSIONS = ["consistent read", "write", "write unchanged", "resize"];
+
+/** QEMU's order: take both kinds of bytes, then look whether another's bytes are in the way. */
+function lockBytes(calls: FileCalls, { fd, write, share }: LockRequest): ImageLock {
+  const uses = write ? [0, 1, 3] : [0];
+  const unshares = share ? [] : [1, 3];
+  const taken: number[] = [];
+  const refuse = (what: string): never => {
+    for (const byte of taken) calls.unlock({ fd, byte });
+    throw new VmError("block/locked", `Failed to get ${what} lock`);
+  };
+  const take = (byte: number, what: string) => {
+    // A file system without locks (ENOLCK, EINVAL) cannot hold anybody else's either.
+    if (calls.lockShared({ fd, byte })) taken.push(byte);
+    else if (calls.held({ fd, byte })) refuse(what);
+  };
+  for (const p of uses) take(QEMU_USES + p, `"${PERMISSIONS[p]}"`);
+  for (const p of unshares) take(QEMU_UNSHARES + p, `shared "${PERMISSIONS[p]}"`);
+  for (const p of uses) if (calls.held({ fd, byte: QEMU_UNSHARES + p })) refuse(`"${PERMISSIONS[p]}"`);
+  for (const p of unshares) if (calls.held({ fd, byte: QEMU_USES + p })) refuse(`shared "${PERMISSIONS[p]}"`);
+  // Closing the file lets go of them; the lock is released after that.
+  return { release: async () => {} };
+}
+
+async function lockNames(device: bigint, inode: bigint, exclusive: boolean): Promise<ImageLock> {
   await checkForeignLocks(device, inode, exclusive);
   const name = (part: string) => {
     const id = `tandem-image-${device}-${inode}-${part}`;

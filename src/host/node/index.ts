@@ -6,6 +6,8 @@ import { VmError } from "../../base/errors.js";
 import type { ChardevSpec, Host } from "../host.js";
 import { readBuiltIn } from "./built-in.js";
 import { nodeClock } from "./clock.js";
+import { nodeCodecs } from "./codecs.js";
+import { nodeConnections, nodeHttp } from "./connections.js";
 import { FileChardev, PipeChardev } from "./file-chardev.js";
 import { nodeFiles } from "./files.js";
 import { nodeNetwork } from "./network.js";
@@ -21,6 +23,9 @@ export function nodeHost(program = "tandem"): Host {
     clock: nodeClock,
     scheduler: nodeScheduler,
     files: nodeFiles,
+    codecs: nodeCodecs,
+    connections: nodeConnections,
+    http: nodeHttp,
     network: nodeNetwork(),
     streams: nodeStreams,
     arch: process.arch,
