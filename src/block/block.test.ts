@@ -4,10 +4,12 @@ import { VmError } from "../base/errors.js";
 import type { ErrorPolicy } from "./backend.js";
 import { DriveState, openDrive, openImage } from "./drive.js";
 import { type DriveOptions, parseDriveOptions } from "./drive-options.js";
+import { FileNode } from "./file-node.js";
 import { guessGeometry } from "./geometry.js";
+import { BlockGraph } from "./graph.js";
 import { MemoryBackend } from "./memory.js";
 import { CLUSTER_BYTES, OverlayBackend } from "./overlay.js";
-import { RawBackend } from "./raw.js";
+import { RawNode } from "./raw-node.js";
 import { DriveRequests, isNoSpace } from "./requests.js";
 import { MemoryFiles } from "./test-files.js";
 
@@ -28,7 +30,6 @@ for (const [text, expected] of [
       index: 0,
       media: "disk",
       readOnly: false,
-      probe: true,
       cache: "writeback",
       werror: "enospc",
       rerror: "report",
@@ -36,7 +37,7 @@ for (const [text, expected] of [
   ],
   ["file=a,if=ide,bus=1,unit=1,media=cdrom", { id: "ide1-cd1", index: 3, readOnly: true }],
   ["if=floppy,index=1", { id: "floppy1", file: undefined }],
-  ["if=none,id=x,file=a,format=raw,serial=S1", { id: "x", probe: false, serial: "S1" }],
+  ["if=none,id=x,file=a,format=raw,serial=S1", { id: "x", format: "raw", serial: "S1" }],
   ["file=a,cache=none,aio=native,discard=unmap", { cache: "writeback", discard: true }],
   ["file=a,cache=directsync", { cache: "writethrough" }],
   ["file=a,cache=unsafe,werror=stop,rerror=ignore", { cache: "unsafe", werror: "stop", rerror: "ignore" }],
@@ -56,7 +57,7 @@ for (const [text, message] of [
   ["file=a,unit=2", /unit=2/],
   ["file=a,index=-1", /index=-1: expected a number/],
   ["if=ide", /a disk needs file=/],
-  ["file=a,format=qcow2", /format=qcow2 is not supported/],
+  ["file=a,format=vmdk", /Unknown driver 'vmdk'/],
   ["file=a,cache=constructor", /cache=constructor: expected one of/],
   ["file=a,werror=panic", /werror=panic/],
   ["file=a,rerror=enospc", /rerror=enospc/],
@@ -75,7 +76,7 @@ test("raw: sizes that are no multiple of 512 are padded with zeroes, writes ther
     "a",
     bytes(700, () => 7),
   );
-  const raw = new RawBackend(await files.open("a", { readOnly: false, lock: true }), { name: "a" });
+  const raw = new RawNode(new FileNode(await files.open("a", { readOnly: false, lock: true }), "a"));
   assert.equal(raw.sizeBytes, 1024);
   const out = new Uint8Array(512).fill(0xee);
   await raw.read(512, out);
@@ -94,23 +95,26 @@ test("raw: sizes that are no multiple of 512 are padded with zeroes, writes ther
   await assert.rejects(raw.read(0, out), /closed/);
 });
 
-test("raw: cache modes, discard, read-only", async () => {
+test("drives: cache modes, discard, zeroes, read-only", async () => {
+  for (const [options, log] of [
+    ["cache=writeback", ["write a 0+512", "flush a"]],
+    ["cache=writethrough", ["write a 0+512", "flush a", "flush a"]],
+    ["cache=unsafe", ["write a 0+512"]],
+    ["discard=unmap", ["write a 0+512", "flush a", "discard a 0+512"]],
+    ["detect-zeroes=unmap,discard=unmap", ["discard a 0+512", "flush a", "discard a 0+512"]],
+  ] as const) {
+    const files = new MemoryFiles();
+    files.contents.set("a", new Uint8Array(1024));
+    const image = await openImage(parse(`file=a,format=raw,${options}`), new BlockGraph({ files }));
+    files.log.length = 0;
+    await image.write(0, new Uint8Array(512));
+    await image.flush();
+    await image.discard!(0, 512);
+    assert.deepEqual(files.log, log, options);
+  }
   const files = new MemoryFiles();
   files.contents.set("a", new Uint8Array(1024));
-  for (const [options, log] of [
-    [{ cache: "writeback" as const }, ["flush a"]],
-    [{ cache: "writethrough" as const }, ["flush a", "flush a"]],
-    [{ cache: "unsafe" as const }, []],
-    [{ discard: true }, ["flush a", "discard a 0+512"]],
-  ] as const) {
-    const raw = new RawBackend(await files.open("a", { readOnly: false, lock: true }), { name: "a", ...options });
-    files.log.length = 0;
-    await raw.write(0, new Uint8Array(512));
-    await raw.flush();
-    await raw.discard(0, 512);
-    assert.deepEqual(files.log, log);
-  }
-  const ro = new RawBackend(await files.open("a", { readOnly: false, lock: true }), { name: "a", readOnly: true });
+  const ro = await openImage(parse("file=a,readonly=on"), new BlockGraph({ files }));
   await assert.rejects(ro.write(0, new Uint8Array(1)), /read-only/);
 });
 
@@ -156,8 +160,9 @@ test("overlay: concurrent partial writes of one cluster, and a limit", async () 
 });
 
 for (const [head, format, message] of [
-  [[0x51, 0x46, 0x49, 0xfb], undefined, /is a qcow2 image/],
-  [[0x51, 0x46, 0x49, 0xfb], "raw", undefined],
+  [[0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 1], undefined, /is a qcow image/],
+  [[0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 2], undefined, /not in qcow2 format/],
+  [[0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 2], "raw", undefined],
   [[0x4b, 0x44, 0x4d, 0x56], undefined, /is a vmdk image/],
   [[0xeb, 0x3c], undefined, undefined],
   [[], undefined, undefined],
@@ -165,7 +170,7 @@ for (const [head, format, message] of [
   test(`hostile 22: image beginning ${head.join(" ")} format=${format}`, async () => {
     const files = new MemoryFiles();
     files.contents.set("a", Uint8Array.from(head));
-    const opening = openImage(parse(format ? `file=a,format=${format}` : "file=a"), files);
+    const opening = openImage(parse(format ? `file=a,format=${format}` : "file=a"), new BlockGraph({ files }));
     if (message) {
       await assert.rejects(opening, message);
       assert.equal(files.log.at(-1), "close a");
@@ -175,15 +180,16 @@ for (const [head, format, message] of [
 test("opening: messages, protocols, snapshot opens read-only", async () => {
   const files = new MemoryFiles();
   files.contents.set("a", new Uint8Array(512));
-  await assert.rejects(openImage(parse("file=b"), files), (e: VmError) => {
+  const graph = new BlockGraph({ files });
+  await assert.rejects(openImage(parse("file=b"), graph), (e: VmError) => {
     assert.equal(e.code, "block/not-found");
     assert.equal(e.message, "-drive file=b: Could not open 'b': No such file or directory");
     return true;
   });
-  await assert.rejects(openImage(parse("file=nbd://x/y"), files), /Unknown protocol 'nbd'/);
-  assert.equal((await openImage(parse("file=null-co://"), files)).sizeBytes, 2 ** 30);
-  await openImage(parse("file=file:a"), files);
-  const drive = await openDrive(parse("file=a,snapshot=on"), files);
+  await assert.rejects(openImage(parse("file=sheepdog://x/y"), graph), /Unknown protocol 'sheepdog'/);
+  assert.equal((await openImage(parse("file=null-co://"), graph)).sizeBytes, 2 ** 30);
+  await openImage(parse("file=file:a"), graph);
+  const drive = await openDrive(parse("file=a,snapshot=on"), graph);
   assert.deepEqual(files.log, ["open a rw", "open a ro"]);
   assert.equal(drive.backend?.readOnly, false);
   await drive.close();

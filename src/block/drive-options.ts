@@ -1,6 +1,7 @@
 /** `-drive` options, read and checked. Names, defaults and meanings are QEMU's. */
 import { VmError } from "../base/errors.js";
 import type { ErrorPolicy } from "./backend.js";
+import { type OptionTree, unflatten } from "./blockdev-options.js";
 
 export type DriveInterface = "ide" | "floppy" | "virtio" | "none";
 export type CacheMode = "writeback" | "writethrough" | "unsafe";
@@ -14,12 +15,16 @@ export interface DriveOptions {
   readonly media: "disk" | "cdrom";
   /** Absent: a drive without a medium. */
   readonly file?: string | undefined;
-  /** No format was given: an image that looks like another format is refused. */
-  readonly probe?: boolean | undefined;
+  /** Absent: it is guessed from the image. */
+  readonly format?: string | undefined;
+  /** Options of the image beyond its file name (`file.driver=`, `backing.file.filename=`), as `-blockdev` would have them. */
+  readonly tree?: OptionTree | undefined;
+  readonly nodeName?: string | undefined;
   readonly readOnly: boolean;
   readonly snapshot: boolean;
   readonly cache: CacheMode;
   readonly discard: boolean;
+  readonly detectZeroes?: "off" | "on" | "unmap" | undefined;
   readonly werror: ErrorPolicy;
   readonly rerror: ErrorPolicy;
   readonly serial?: string | undefined;
@@ -75,9 +80,8 @@ export function parseDriveOptions(props: ReadonlyMap<string, string>, origin: st
     return /^(?:\d{1,9}|0x[0-9a-f]{1,8})$/i.test(v) ? Number(v) : fail("invalid", `${name}=${v}: expected a number`);
   };
   for (const name of props.keys()) {
-    if (KNOWN.has(name)) continue;
-    if (REFUSED.has(name) || name.startsWith("throttling.") || name.startsWith("file."))
-      fail("unsupported", `${name} is not supported`);
+    if (KNOWN.has(name) || name.startsWith("file.") || name.startsWith("backing.") || IMAGE_OPTIONS.has(name)) continue;
+    if (REFUSED.has(name) || name.startsWith("throttling.")) fail("unsupported", `${name} is not supported`);
     fail("unknown", `Invalid parameter '${name}'`);
   }
 
@@ -86,7 +90,11 @@ export function parseDriveOptions(props: ReadonlyMap<string, string>, origin: st
   const kind = choice("if", ["ide", "floppy", "virtio", "none"], "ide");
   const media = choice("media", ["disk", "cdrom"], "disk");
   const format = props.get("format") ?? props.get("driver");
-  if (format !== undefined && format !== "raw") fail("unsupported", `format=${format} is not supported; use raw`);
+  if (format !== undefined && !FORMATS.includes(format))
+    fail("unsupported", `Unknown driver '${format}'; one of ${FORMATS.join(", ")}`);
+  const imageProps = new Map(
+    [...props].filter(([name]) => name.startsWith("file.") || name.startsWith("backing.") || IMAGE_OPTIONS.has(name)),
+  );
 
   const bus = number("bus");
   const unit = number("unit");
@@ -100,14 +108,15 @@ export function parseDriveOptions(props: ReadonlyMap<string, string>, origin: st
 
   const file = props.get("file");
   const fixed = media === "disk" && kind !== "floppy";
-  if ((file === undefined || file === "") && fixed) fail("missing", "a disk needs file=");
+  if ((file === undefined || file === "") && fixed && imageProps.size === 0 && format !== "null-co")
+    fail("missing", "a disk needs file=");
   const cache = props.get("cache") ?? "writeback";
   const mode = Object.hasOwn(CACHE, cache)
     ? CACHE[cache]!
     : fail("invalid", `cache=${cache}: expected one of ${Object.keys(CACHE).join(", ")}`);
   // How requests reach the kernel is the host layer's choice; the words are checked and otherwise mean nothing here.
   choice("aio", ["threads", "native", "io_uring"], "threads");
-  choice("detect-zeroes", ["off", "on", "unmap"], "off");
+  const detectZeroes = choice("detect-zeroes", ["off", "on", "unmap"], "off");
   const discard = choice("discard", ["ignore", "off", "unmap", "on"], "ignore");
   if (flag("copy-on-read", false)) fail("unsupported", "copy-on-read=on is not supported");
   const serial = props.get("serial");
@@ -120,11 +129,17 @@ export function parseDriveOptions(props: ReadonlyMap<string, string>, origin: st
     index,
     media,
     file: file === "" ? undefined : file,
-    probe: format === undefined,
+    format,
+    tree:
+      imageProps.size > 0 || format === "null-co"
+        ? unflatten(new Map([...imageProps, ...(format === undefined ? [] : [["driver", format] as const])]), origin)
+        : undefined,
+    nodeName: props.get("node-name"),
     readOnly,
     snapshot: flag("snapshot", context.snapshot ?? false) && !readOnly,
     cache: flag("cache.no-flush", false) ? "unsafe" : flag("cache.writeback", true) ? mode : "writethrough",
     discard: discard === "unmap" || discard === "on",
+    detectZeroes,
     werror: choice<ErrorPolicy>("werror", ["report", "ignore", "stop", "enospc"], "enospc"),
     rerror: choice<ErrorPolicy>("rerror", ["report", "ignore", "stop"], "report"),
     serial,
@@ -133,11 +148,19 @@ export function parseDriveOptions(props: ReadonlyMap<string, string>, origin: st
 }
 
 const KNOWN = new Set(
-  "file if index bus unit media format driver snapshot readonly read-only auto-read-only cache cache.direct cache.writeback cache.no-flush aio discard detect-zeroes copy-on-read werror rerror id serial".split(
+  "file if index bus unit media format driver snapshot readonly read-only auto-read-only cache cache.direct cache.writeback cache.no-flush aio discard detect-zeroes copy-on-read werror rerror id serial node-name".split(
     " ",
   ),
 );
-const REFUSED = new Set(["addr", "cyls", "heads", "secs", "trans", "bps", "iops", "node-name", "backing", "boot", "locking"]);
+const REFUSED = new Set(["addr", "cyls", "heads", "secs", "trans", "bps", "iops", "boot"]);
+/** Formats, and protocols that take the place of one. */
+const FORMATS = ["raw", "qcow2", "null-co", "nbd", "http", "https", "file", "host_device"];
+/** Options of drivers that may stand beside `file=`. */
+const IMAGE_OPTIONS = new Set(
+  "backing lazy-refcounts pass-discard-request overlap-check cache-size l2-cache-size l2-cache-entry-size refcount-cache-size cache-clean-interval offset size locking filename server.type server.host server.port server.path export url force-share".split(
+    " ",
+  ),
+);
 
 /** The id of a drive that the user gave none: "ide0-hd0", "ide1-cd0", "floppy0", "virtio0". */
 export function defaultDriveId(kind: DriveInterface, index: number, media: "disk" | "cdrom"): string {

@@ -1,11 +1,11 @@
 /** A drive of the machine: an image that may be absent, and what happens when the host fails. */
 import { VmError } from "../base/errors.js";
-import type { HostFile, HostFiles } from "../host/file.js";
+import { AttachedImage } from "./attached-image.js";
 import type { BlockBackend, Drive, ErrorPolicy } from "./backend.js";
 import type { DriveOptions } from "./drive-options.js";
-import { NullBackend } from "./null.js";
+import type { BlockGraph } from "./graph.js";
+import type { GraphNode } from "./graph-node.js";
 import { OverlayBackend } from "./overlay.js";
-import { RawBackend } from "./raw.js";
 
 /** What a drive is made of when its image is already open. */
 export interface DriveParts {
@@ -115,75 +115,73 @@ export class DriveState implements Drive {
   }
 }
 
-const QCOW_MAGIC = [0x51, 0x46, 0x49, 0xfb];
-/** Formats that are recognized, to be refused rather than shown to the guest as a raw disk. */
-const FOREIGN: readonly { readonly format: string; readonly at: number; readonly magic: readonly number[] }[] = [
-  { format: "qcow2", at: 0, magic: QCOW_MAGIC },
-  { format: "vmdk", at: 0, magic: [0x4b, 0x44, 0x4d, 0x56] },
-  { format: "vdi", at: 0x40, magic: [0x7f, 0x10, 0xda, 0xbe] },
-  { format: "vhdx", at: 0, magic: [0x76, 0x68, 0x64, 0x78, 0x66, 0x69, 0x6c, 0x65] },
-  { format: "qed", at: 0, magic: [0x51, 0x45, 0x44, 0x00] },
-  { format: "luks", at: 0, magic: [0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe] },
-];
-
-/** The foreign format that a file's first bytes tell, if any. */
-export function foreignFormat(head: Uint8Array): string | undefined {
-  return FOREIGN.find((f) => f.magic.every((b, i) => head[f.at + i] === b))?.format;
-}
-
-/** Opens the image that options name, with the overlay of `snapshot=on`. @throws VmError, with the option as written */
-export async function openImage(options: DriveOptions, files: HostFiles): Promise<BlockBackend> {
+/**
+ * Opens the image that options name, with the overlay of `snapshot=on`, and takes it into use as `options.id`.
+ * @throws VmError, led by the option as written
+ */
+export async function openImage(
+  options: DriveOptions,
+  graph: BlockGraph,
+  note: (line: string) => void = () => {},
+): Promise<BlockBackend> {
   const path = options.file ?? "";
-  const say = (what: string) => `${options.origin}: ${what}`;
-  if (/^null-co:\/\//.test(path)) return openNull(options);
-  const protocol = /^([a-z][a-z0-9+.-]+):/i.exec(path)?.[1];
-  const name = protocol === "file" ? path.slice("file:".length) : path;
-  if (protocol && protocol !== "file" && !path.startsWith("/"))
-    throw new VmError("option/unsupported", say(`Unknown protocol '${protocol}'; images are files, or null-co://`));
   const readOnly = options.readOnly || options.snapshot;
-  let file: HostFile;
   try {
-    file = await files.open(name, { readOnly, lock: true });
+    const node =
+      options.tree === undefined
+        ? await graph.openFile(path, {
+            readOnly,
+            format: options.format,
+            noFlush: options.cache === "unsafe",
+            discard: options.discard,
+            nodeName: options.nodeName,
+            warn: (line) => note(`warning: ${line}`),
+          })
+        : await graph.openTree(options.tree, {
+            file: options.file,
+            readOnly,
+            noFlush: options.cache === "unsafe",
+            discard: options.discard,
+          });
+    return attach(graph, node, options);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new VmError(cause instanceof VmError ? cause.code : "block/io", say(`Could not open '${name}': ${reason}`), { cause });
-  }
-  try {
-    if (options.probe) {
-      const head = new Uint8Array(512);
-      await file.read(0, head);
-      const foreign = foreignFormat(head);
-      if (foreign)
-        throw new VmError(
-          "block/bad-format",
-          say(
-            `'${name}' is a ${foreign} image, which is not supported; convert it to raw, or say format=raw to use its bytes as they are`,
-          ),
-        );
-    }
-    const raw = new RawBackend(file, {
-      name: `file=${path}`,
-      readOnly: options.readOnly,
-      cache: options.cache,
-      discard: options.discard,
-    });
-    return options.snapshot ? new OverlayBackend(raw) : raw;
-  } catch (error) {
-    await file.close();
-    throw error;
+    if (!(cause instanceof VmError)) throw cause;
+    const said = /^Could not open|^Unknown protocol|^'/.test(cause.message) || path === "";
+    throw new VmError(cause.code, `${options.origin}: ${said ? "" : `Could not open '${path}': `}${cause.message}`, { cause });
   }
 }
 
-function openNull(options: DriveOptions): BlockBackend {
-  const size = /[?,]size=(\d+)([kMGT]?)/.exec(options.file ?? "");
-  const unit = { "": 1, k: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }[size?.[2] ?? ""] ?? 1;
-  return new NullBackend(size ? Number(size[1]) * unit : undefined, options.readOnly);
+/** How a device uses an image. */
+export interface DriveUse {
+  readonly id: string;
+  readonly readOnly: boolean;
+  readonly snapshot?: boolean | undefined;
+  readonly cache: "writeback" | "writethrough" | "unsafe";
+  readonly discard?: boolean | undefined;
+  readonly detectZeroes?: "off" | "on" | "unmap" | undefined;
+}
+
+/** Takes a node into use for a device. */
+export function attach(graph: BlockGraph, node: GraphNode, use: DriveUse): BlockBackend {
+  const image: AttachedImage = new AttachedImage(
+    node,
+    {
+      readOnly: use.readOnly && !use.snapshot,
+      writethrough: use.cache === "writethrough",
+      discard: use.discard,
+      detectZeroes: use.detectZeroes,
+    },
+    graph.use(node, `by device '${use.id}'`, (other) => {
+      image.node = other;
+    }),
+  );
+  return use.snapshot ? new OverlayBackend(image) : image;
 }
 
 /** Opens a drive as its options say. @throws VmError */
-export async function openDrive(options: DriveOptions, files: HostFiles): Promise<DriveState> {
+export async function openDrive(options: DriveOptions, graph: BlockGraph, note?: (line: string) => void): Promise<DriveState> {
   const media = options.if === "floppy" ? "floppy" : options.media;
-  const backend = options.file === undefined ? undefined : await openImage(options, files);
+  const backend = options.file === undefined && options.tree === undefined ? undefined : await openImage(options, graph, note);
   return new DriveState({
     id: options.id,
     media,
@@ -196,7 +194,7 @@ export async function openDrive(options: DriveOptions, files: HostFiles): Promis
 }
 
 /** A disk whose first sector cannot be read still opens; the guest will meet the error. */
-async function firstSector(backend: BlockBackend): Promise<Uint8Array | undefined> {
+export async function firstSector(backend: BlockBackend): Promise<Uint8Array | undefined> {
   const sector = new Uint8Array(512);
   if (backend.sizeBytes < sector.length) return undefined;
   try {

@@ -32,7 +32,7 @@ export interface BlockNode extends BlockBackend {
   writeZeroes(offsetBytes: number, sizeBytes: number, unmap?: boolean): Promise<void>;
   discard(offsetBytes: number, sizeBytes: number): Promise<void>;
   /** Makes the image this long. @throws VmError where it cannot be */
-  resize?(sizeBytes: number): Promise<void>;
+  readonly resize?: ((sizeBytes: number) => Promise<void>) | undefined;
   /** Bytes taken on the host; undefined where nobody knows. */
   allocatedBytes?(): Promise<number>;
 }

@@ -4,7 +4,7 @@
  * Source: QEMU's `BlockdevOptionsRaw`.
  */
 import { VmError } from "../base/errors.js";
-import { type BlockNode, type BlockStatus, checkRange, closeChild } from "./node.js";
+import { type BlockNode, type BlockStatus, checkRange } from "./node.js";
 import { probeFormat } from "./probe.js";
 
 const SECTOR = 512;

@@ -28,10 +28,16 @@ export class MemoryFiles implements HostFiles {
       },
       async write(offset, data) {
         if (options.readOnly) throw new VmError("block/read-only", "read-only");
+        log.push(`write ${path} ${offset}+${data.length}`);
         const old = contents.get(path)!;
         const now = new Uint8Array(Math.max(old.length, offset + data.length));
         now.set(old);
         now.set(data, offset);
+        contents.set(path, now);
+      },
+      async resize(size) {
+        const now = new Uint8Array(size);
+        now.set(contents.get(path)!.subarray(0, size));
         contents.set(path, now);
       },
       async flush() {

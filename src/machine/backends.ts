@@ -1,8 +1,12 @@
 /** Opens what a configuration names on the host (drives, character backends, logs), gives it to the board, and closes it. */
 import { VmError } from "../base/errors.js";
+import { AttachedImage } from "../block/attached-image.js";
 import type { Drive } from "../block/backend.js";
-import { type DriveState, openDrive, openImage } from "../block/drive.js";
+import type { NodeOptions } from "../block/blockdev-options.js";
+import { attach, DriveState, firstSector, openDrive, openImage } from "../block/drive.js";
 import type { DriveOptions } from "../block/drive-options.js";
+import { BlockGraph } from "../block/graph.js";
+import type { GraphNode } from "../block/graph-node.js";
 import type { Chardev, ChardevFrontend } from "../host/chardev.js";
 import type { Host } from "../host/host.js";
 import { ChardevMux, type MuxActions } from "./chardev-mux.js";
@@ -22,18 +26,32 @@ interface OpenChardev {
 export class Backends {
   private readonly chardevs = new Map<string, OpenChardev>();
   private readonly driveMap = new Map<string, { state: DriveState; options: DriveOptions }>();
+  /** Drives of nodes that a device names without a `-drive`: made when the device is. */
+  private readonly nodeDrives = new Map<string, DriveState>();
   private readonly logs: LogFile[] = [];
+  readonly graph: BlockGraph;
   traceLog: LogFile | undefined;
   networks!: Networks;
 
-  private constructor(private readonly host: Host) {}
+  private constructor(private readonly host: Host) {
+    this.graph = new BlockGraph(host);
+  }
 
   /** @throws VmError for the first that cannot be opened; the others are closed again */
   static async open(config: MachineConfig, host: Host, actions: MuxActions, signal?: AbortSignal): Promise<Backends> {
     const b = new Backends(host);
     try {
       if (config.trace.file !== undefined) b.traceLog = await b.openLog("-D", config.trace.file, false);
-      for (const options of config.drives) b.driveMap.set(options.id, { state: await openDrive(options, host.files), options });
+      const note = (line: string) => host.note(line);
+      for (const { options, origin } of config.blockdevs) {
+        try {
+          await b.addBlockdev(options);
+        } catch (cause) {
+          throw rename(cause, origin);
+        }
+      }
+      for (const options of config.drives)
+        b.driveMap.set(options.id, { state: await openDrive(options, b.graph, note), options });
       for (const c of config.chardevs) await b.openChardev(c, actions, signal);
       b.networks = await Networks.open(config, host);
       return b;
@@ -111,8 +129,69 @@ export class Backends {
 
   drive(id: string): Drive {
     const d = this.driveMap.get(id);
-    if (!d) throw new VmError("block/not-found", `drive '${id}' not found`);
-    return d.state;
+    if (d) return d.state;
+    const node = this.graph.find(id);
+    if (!node?.explicit) throw new VmError("block/not-found", `drive '${id}' not found`);
+    return this.nodeDrive(node);
+  }
+
+  /** The drive of a node: a device takes it without any `-drive`. */
+  private nodeDrive(node: GraphNode): DriveState {
+    const id = node.nodeName;
+    const here = this.nodeDrives.get(id);
+    if (here) return here;
+    const state = new DriveState({
+      id,
+      media: "disk",
+      bootSector: this.bootSectors.get(id),
+      backend: attach(this.graph, node, {
+        id,
+        readOnly: node.readOnly,
+        cache: "writeback",
+        discard: true,
+        detectZeroes: node.options.detectZeroes,
+      }),
+    });
+    this.nodeDrives.set(id, state);
+    return state;
+  }
+
+  private readonly bootSectors = new Map<string, Uint8Array | undefined>();
+
+  /** `blockdev-add`. @throws VmError */
+  async addBlockdev(options: NodeOptions): Promise<void> {
+    const node = await this.graph.add(options);
+    this.bootSectors.set(node.nodeName, await firstSector(node));
+  }
+
+  /** `blockdev-del`. @throws VmError while it is used */
+  async delBlockdev(nodeName: string): Promise<void> {
+    await this.graph.del(nodeName);
+    this.bootSectors.delete(nodeName);
+  }
+
+  /** The device that had the drive of a node is gone: the node is free again. */
+  async releaseNodeDrive(id: string): Promise<void> {
+    const state = this.nodeDrives.get(id);
+    this.nodeDrives.delete(id);
+    await state?.close();
+  }
+
+  /** The image of a drive or node by either name. @throws VmError "block/not-found" */
+  node(name: string): GraphNode {
+    const drive = this.driveMap.get(name)?.state.backend ?? this.nodeDrives.get(name)?.backend;
+    const node = drive instanceof AttachedImage ? drive.node : this.graph.find(name);
+    if (!node) throw new VmError("block/not-found", `Cannot find device='${name}' nor node-name='${name}'`);
+    return node;
+  }
+
+  /** `block_resize`: the image, and what its device says of its size. @throws VmError */
+  async resizeBlock(name: string, sizeBytes: number): Promise<void> {
+    const node = this.node(name);
+    if (!node.resize) throw new VmError("option/unsupported", `Cannot resize ${name}`);
+    await node.resize(sizeBytes);
+    for (const state of [...[...this.driveMap.values()].map((d) => d.state), ...this.nodeDrives.values()])
+      if (state.backend instanceof AttachedImage && state.backend.node === node) state.onMediaChange();
   }
 
   drives(): readonly { readonly state: DriveState; readonly options: DriveOptions }[] {
@@ -135,9 +214,16 @@ export class Backends {
     const { state, options } = this.removable(id);
     if (!state.removable) throw new VmError("monitor/bad-command", `Device '${id}' is not removable`);
     const readOnly = options.media === "cdrom" || (mode === "retain" ? options.readOnly : mode === "read-only");
-    const next: DriveOptions = { ...options, file, readOnly, origin: `change ${id} ${file}` };
+    const next: DriveOptions = {
+      ...options,
+      file,
+      tree: undefined,
+      nodeName: undefined,
+      readOnly,
+      origin: `change ${id} ${file}`,
+    };
     // The new image is open before the old one goes.
-    const image = await openImage(next, this.host.files);
+    const image = await openImage(next, this.graph, (line) => this.host.note(line));
     if (state.backend)
       try {
         await state.eject(false);
@@ -152,10 +238,17 @@ export class Backends {
   /** Writes out what drives hold. @throws the first error, once every drive has had its turn */
   flush(): Promise<void> {
     return inTurn(
-      [...this.driveMap.values()].map(({ state, options }) => ({
-        origin: options.origin,
-        run: () => (state.backend && !state.backend.readOnly ? state.backend.flush() : undefined),
-      })),
+      [...this.driveMap.values()]
+        .map(({ state, options }) => ({
+          origin: options.origin,
+          run: () => (state.backend && !state.backend.readOnly ? state.backend.flush() : undefined),
+        }))
+        .concat(
+          [...this.nodeDrives.values()].map((state) => ({
+            origin: state.id,
+            run: () => (state.backend && !state.backend.readOnly ? state.backend.flush() : undefined),
+          })),
+        ),
     );
   }
 
@@ -163,6 +256,8 @@ export class Backends {
   close(): Promise<void> {
     return inTurn([
       ...[...this.driveMap.values()].map(({ state, options }) => ({ origin: options.origin, run: () => state.close() })),
+      ...[...this.nodeDrives.values()].map((state) => ({ origin: state.id, run: () => state.close() })),
+      { origin: "-blockdev", run: () => this.graph.close() },
       ...[...this.chardevs.values()].map(({ config, backend }) => ({ origin: config.origin, run: () => backend.close() })),
       { origin: "-netdev", run: () => (this.networks as Networks | undefined)?.close() },
       ...this.logs.map((log) => ({ origin: "-D", run: () => log.close() })),

@@ -6,6 +6,7 @@
  * `machine/properties.ts` reads it against a DeviceType. Look properties up with `Object.hasOwn`, never by prototype.
  */
 import type { TraceItem } from "../base/trace.js";
+import type { NodeOptions } from "../block/blockdev-options.js";
 import type { DriveOptions } from "../block/drive-options.js";
 import type { SocketAddress } from "../host/host.js";
 import type { NetAddress } from "../host/network.js";
@@ -154,6 +155,13 @@ export interface BootConfig {
   readonly rebootTimeoutMs?: number | undefined;
 }
 
+/** `-blockdev`: a node of the block graph. */
+export interface BlockdevConfig {
+  readonly options: NodeOptions;
+  /** The option as written, for messages. */
+  readonly origin: string;
+}
+
 /** `-global driver.property=value`. */
 export interface GlobalConfig {
   readonly driver: string;
@@ -184,6 +192,8 @@ export interface MachineConfig {
   readonly firmwarePath: readonly string[];
   /** In the order given, then the empty drives every PC has; those with `if=virtio` have their `-device` in `devices`. */
   readonly drives: readonly DriveOptions[];
+  /** `-blockdev`, in order. */
+  readonly blockdevs: readonly BlockdevConfig[];
   readonly devices: readonly DeviceConfig[];
   readonly objects: readonly ObjectConfig[];
   readonly chardevs: readonly ChardevConfig[];
@@ -230,6 +240,7 @@ export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
     smp: { cpus: 1, maxCpus: 1, sockets: 1, cores: 1, threads: 1 },
     firmwarePath: [],
     drives: [],
+    blockdevs: [],
     devices: [],
     objects: [],
     chardevs: [],

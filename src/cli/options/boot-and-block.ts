@@ -1,5 +1,6 @@
 /** -kernel, -initrd, -append, -bios, -L, and the drives. */
 import { VmError } from "../../base/errors.js";
+import { DRIVERS, parseOptionTree, readNodeOptions } from "../../block/blockdev-options.js";
 import type { Draft, OptionGroup, OptionSpec } from "./draft.js";
 import { splitList, toMap } from "./grammar.js";
 
@@ -39,11 +40,27 @@ export const BLOCK: OptionGroup = {
       argument: "[file=file][,if=type][,bus=n][,unit=m][,media=d][,index=i][,id=name]...",
       help: [
         "use 'file' as a drive image",
-        "[,format=raw][,readonly=on|off][,snapshot=on|off][,cache=writeback|writethrough|none|directsync|unsafe]",
+        "[,format=raw|qcow2][,readonly=on|off][,snapshot=on|off][,cache=writeback|writethrough|none|directsync|unsafe]",
         "[,discard=ignore|unmap][,werror=ignore|stop|report|enospc][,rerror=ignore|stop|report]",
         "if: ide, floppy, virtio, none",
       ],
       parse: (draft, value, origin) => void draft.drives.push({ props: toMap(splitList(value)), origin }),
+    },
+    {
+      names: ["blockdev"],
+      argument: "[driver=]driver[,node-name=N][,discard=ignore|unmap][,cache.no-flush=on|off][,read-only=on|off]...",
+      help: ["configure a block backend, also as JSON", `drivers: ${Object.keys(DRIVERS).join(", ")}`],
+      parse: (draft, value, origin) => {
+        const options = readNodeOptions(
+          parseOptionTree(value, origin, (text) => splitList(text, "driver")),
+          origin,
+        );
+        if (options.nodeName === undefined)
+          throw new VmError("option/missing", `${origin}: 'node-name' must be specified for the root node`);
+        if (draft.blockdevs.some((b) => b.options.nodeName === options.nodeName))
+          throw new VmError("option/invalid", `${origin}: Duplicate nodes with node-name='${options.nodeName}'`);
+        draft.blockdevs.push({ options, origin });
+      },
     },
     {
       names: ["snapshot"],

@@ -5,6 +5,7 @@ import type { DeviceType } from "../../hw/core/device-type.js";
 import type { MachineType } from "../../machine/catalog.js";
 import type {
   AccelConfig,
+  BlockdevConfig,
   BootConfig,
   ChardevConfig,
   CpuConfig,
@@ -53,6 +54,7 @@ export interface Draft {
   firmwarePath: string[];
   /** Drives in order; indexes are chosen once all are known. */
   drives: { props: Map<string, string>; origin: string }[];
+  blockdevs: BlockdevConfig[];
   snapshot: boolean;
   devices: DeviceConfig[];
   objects: ObjectConfig[];
@@ -105,6 +107,7 @@ export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly
     bios: undefined,
     firmwarePath: [],
     drives: [],
+    blockdevs: [],
     snapshot: false,
     devices: [],
     objects: [],

@@ -39,6 +39,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     bios: draft.bios,
     firmwarePath: draft.firmwarePath,
     drives,
+    blockdevs: draft.blockdevs,
     // In QEMU's order, which decides the PCI slots.
     devices: [...cards, ...draft.devices, ...virtioDrives(drives)],
     objects: draft.objects,
@@ -178,6 +179,11 @@ function checkReferences(draft: Draft, drives: readonly DriveOptions[]): void {
     const drive = Object.hasOwn(d.props, "drive") ? d.props.drive! : undefined;
     if (drive !== undefined) {
       const found = drives.find((x) => x.id === drive);
+      if (!found && draft.blockdevs.some((b) => b.options.nodeName === drive)) {
+        if (used.has(drive)) throw new VmError("device/invalid-property", `${d.origin}: Drive '${drive}' is already in use`);
+        used.add(drive);
+        continue;
+      }
       if (!found)
         throw new VmError("device/invalid-property", `${d.origin}: Property '${d.driver}.drive' can't find value '${drive}'`);
       if (used.has(drive) || found.if !== "none")
