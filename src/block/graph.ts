@@ -275,7 +275,7 @@ export class BlockGraph {
           );
         if (guessed && !options.readOnly)
           o.warn(
-            `Image format was not specified for '${name}' and probing guessed raw.\n         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n         Specify the 'raw' format explicitly to remove the restrictions.`,
+            `Image format was not specified for '${name}' and probing guessed raw: writes to its first sector that would make it look like another format are refused; specify format=raw to allow them`,
           );
       }
       return await this.format(format, file, name, options, { ...o, readOnly: options.readOnly }, guessed && !options.readOnly);
@@ -486,7 +486,7 @@ export class BlockGraph {
       if (!(e instanceof VmError)) throw e;
       if (e.code === "block/read-only" && options.autoReadOnly && !readOnly)
         return this.openHostFile(filename, true, options, o, said);
-      const hint = e.code === "block/locked" ? `\nIs another process using the image [${filename}]?` : "";
+      const hint = e.code === "block/locked" ? `; is another process using the image [${filename}]?` : "";
       throw new VmError(e.code, `Could not open '${said}': ${e.message}${hint}`, { cause: e });
     }
   }

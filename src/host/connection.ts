@@ -13,9 +13,12 @@ export interface HostConnection {
   close(): void;
 }
 
+/** Where a server listens. */
+export type PeerAddress = Exclude<SocketAddress, { readonly kind: "fd" }>;
+
 export interface HostConnections {
   /** @throws VmError "block/io" with the host's reason */
-  connect(address: SocketAddress, timeoutMs: number): Promise<HostConnection>;
+  connect(address: PeerAddress, timeoutMs: number): Promise<HostConnection>;
 }
 
 /** An answer over HTTP, all of it. */

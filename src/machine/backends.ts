@@ -42,7 +42,8 @@ export class Backends {
     const b = new Backends(host);
     try {
       if (config.trace.file !== undefined) b.traceLog = await b.openLog("-D", config.trace.file, false);
-      const note = (line: string) => host.note(line);
+      // Said once all is open: an error stands alone.
+      const notes: string[] = [];
       for (const { options, origin } of config.blockdevs) {
         try {
           await b.addBlockdev(options);
@@ -51,9 +52,10 @@ export class Backends {
         }
       }
       for (const options of config.drives)
-        b.driveMap.set(options.id, { state: await openDrive(options, b.graph, note), options });
+        b.driveMap.set(options.id, { state: await openDrive(options, b.graph, (line) => notes.push(line)), options });
       for (const c of config.chardevs) await b.openChardev(c, actions, signal);
       b.networks = await Networks.open(config, host);
+      for (const line of notes) host.note(line);
       return b;
     } catch (e) {
       await b.close();

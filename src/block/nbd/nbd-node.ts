@@ -4,8 +4,7 @@
  * Source: QEMU's `BlockdevOptionsNbd`. *Not emulated*: TLS, resizing.
  */
 import { VmError } from "../../base/errors.js";
-import type { SocketAddress } from "../../host/host.js";
-import type { HostConnections } from "../../host/connection.js";
+import type { HostConnections, PeerAddress } from "../../host/connection.js";
 import { type BlockNode, type BlockStatus, checkRange, zeroesInPieces } from "../node.js";
 import { NbdConnection } from "./connection.js";
 import { Command, CommandFlag, ExportFlag } from "./protocol.js";
@@ -37,7 +36,7 @@ export class NbdNode implements BlockNode {
   }
 
   /** @throws VmError "block/io" */
-  static async open(connections: HostConnections, address: SocketAddress, exportName: string, readOnly: boolean): Promise<NbdNode> {
+  static async open(connections: HostConnections, address: PeerAddress, exportName: string, readOnly: boolean): Promise<NbdNode> {
     const filename =
       address.kind === "unix"
         ? `nbd+unix:///${exportName}?socket=${address.path}`

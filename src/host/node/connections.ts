@@ -3,7 +3,7 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { connect, type Socket } from "node:net";
 import { VmError } from "../../base/errors.js";
-import type { HostHttp, HostConnection, HostConnections, HttpAnswer } from "../connection.js";
+import type { HostConnection, HostConnections, HostHttp, HttpAnswer } from "../connection.js";
 import { reasonOf } from "./files.js";
 
 const MAX_REDIRECTS = 5;

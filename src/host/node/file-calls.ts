@@ -30,12 +30,14 @@ const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const LockType = { read: 0, write: 1, none: 2 } as const;
 
-interface Flock {
-  l_type: number;
-  l_whence: number;
-  l_start: number;
-  l_len: number;
-  l_pid: number;
+/** `struct flock`: type and whence as 16 bits, then start, length and process, on 64-bit Linux. */
+function flock(type: number, byte: number): Uint8Array {
+  const bytes = new Uint8Array(32);
+  const view = new DataView(bytes.buffer);
+  view.setInt16(0, type, true);
+  view.setBigInt64(8, BigInt(byte), true);
+  view.setBigInt64(16, 1n, true);
+  return bytes;
 }
 
 type Call<A extends unknown[], R> = ((...args: A) => R) & {
@@ -43,12 +45,11 @@ type Call<A extends unknown[], R> = ((...args: A) => R) & {
 };
 interface Koffi {
   load(path: string | null): { func<A extends unknown[], R>(declaration: string): Call<A, R> };
-  struct(name: string, fields: Record<string, string>): unknown;
   errno(): number;
 }
 
 function load(): FileCalls | undefined {
-  if (process.platform !== "linux") return undefined;
+  if (process.platform !== "linux" || (process.arch !== "x64" && process.arch !== "arm64")) return undefined;
   let koffi: Koffi;
   try {
     koffi = createRequire(import.meta.url)("koffi") as Koffi;
@@ -56,13 +57,11 @@ function load(): FileCalls | undefined {
     return undefined;
   }
   const libc = koffi.load(null);
-  koffi.struct("tandem_flock", { l_type: "int16", l_whence: "int16", l_start: "int64", l_len: "int64", l_pid: "int" });
   const fallocate = libc.func<[number, number, number, number], number>(
     "int fallocate(int fd, int mode, int64_t offset, int64_t length)",
   );
   const lseek = libc.func<[number, number, number], number | bigint>("int64_t lseek(int fd, int64_t offset, int whence)");
-  const fcntl = libc.func<[number, number, Flock], number>("int fcntl(int fd, int command, _Inout_ tandem_flock *lock)");
-  const flock = (type: number, byte: number): Flock => ({ l_type: type, l_whence: 0, l_start: byte, l_len: 1, l_pid: 0 });
+  const fcntl = libc.func<[number, number, Uint8Array], number>("int fcntl(int fd, int command, void *lock)");
   return {
     punchHole: (fd, offset, size) =>
       new Promise((resolve, reject) =>
@@ -84,7 +83,7 @@ function load(): FileCalls | undefined {
     unlock: ({ fd, byte }) => void fcntl(fd, F_OFD_SETLK, flock(LockType.none, byte)),
     held({ fd, byte }) {
       const l = flock(LockType.write, byte);
-      return fcntl(fd, F_OFD_GETLK, l) === 0 && l.l_type !== LockType.none;
+      return fcntl(fd, F_OFD_GETLK, l) === 0 && l[0] !== LockType.none;
     },
   };
 }
