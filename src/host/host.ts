@@ -54,6 +54,8 @@ export interface LinuxHost {
   syscalls(): Promise<HostSyscalls>;
   /** A file of /proc or /sys; undefined when it is not there or not readable. */
   readText(path: string): Promise<string | undefined>;
+  /** Whether this process may read and write a device. */
+  accessible(path: string): boolean;
 }
 
 /** A character backend that needs the outside; plain data. Paths and addresses are the host's. */

@@ -12,6 +12,7 @@
  *   do not occur. After `shutdown` the callee always calls `stop()` or `dispose()`.
  * - `stop` may be called in any state; so may `dispose`, once.
  */
+import type { AcceleratorName } from "../accel/accelerator.js";
 import type { KvmHost } from "../accel/kvm/host.js";
 import type { Trace } from "../base/trace.js";
 import type { Drive } from "../block/backend.js";
@@ -95,7 +96,7 @@ export interface BalloonControl {
 }
 
 /** Reports that the board or engine writes as text, lines separated by "\n". */
-export type ReportTopic = "pic" | "irq" | "tlb" | "mem" | "jit";
+export type ReportTopic = "pic" | "irq" | "tlb" | "mem" | "jit" | "kvm";
 
 /** A look into the board, for monitors and debuggers; allowed at any time between slices. */
 export interface BoardInspection {
@@ -126,7 +127,12 @@ export interface BoardInspection {
 /** Guest hardware and its engine. */
 export interface Board extends BoardInspection {
   /** "tcg" or "kvm", after the choice. */
-  readonly accelerator: string;
+  readonly accelerator: AcceleratorName;
+  /**
+   * Changes it; the board stands still. `kvm` is given for "kvm". Absent on boards that run on TCG only.
+   * @throws VmError "accel/failed" and nothing has changed
+   */
+  setAccelerator?(name: AcceleratorName, kvm: KvmHost | undefined): void;
   readonly running: boolean;
   /** Set by the machine before the first `start`. */
   onRequest: (request: BoardRequest) => void;

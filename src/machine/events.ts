@@ -30,7 +30,9 @@ export type MachineEvent =
   /** A hot-unplugged device has gone. `path` is its place in the object tree. */
   | { readonly type: "device-deleted"; readonly id: string | undefined; readonly path: string }
   | { readonly type: "tray-moved"; readonly drive: string; readonly qdev: string; readonly open: boolean }
-  | { readonly type: "migration"; readonly status: MigrationStatus };
+  | { readonly type: "migration"; readonly status: MigrationStatus }
+  /** The vCPUs run on another accelerator. */
+  | { readonly type: "accelerator"; readonly from: string; readonly to: string };
 
 /** QEMU's words for where a migration stands. */
 export type MigrationStatus = "none" | "setup" | "active" | "cancelling" | "cancelled" | "completed" | "failed";

@@ -7,6 +7,7 @@ import type { CpuidEntry } from "../accel/kvm/cpuid.js";
 import type { KvmHost } from "../accel/kvm/host.js";
 import { TcgEngine } from "../accel/tcg/engine.js";
 import { MAP_RAM, MAP_ROM, PHYS_MAP, PHYS_MAP_PAGES } from "../accel/tcg/map.js";
+import { VmError } from "../base/errors.js";
 import type { Trace } from "../base/trace.js";
 import type { HostScheduler } from "../host/scheduler.js";
 import { InstructionClock, type MachineClock, type TimerQueue } from "../hw/core/clock.js";
@@ -330,20 +331,37 @@ export class PcCpus {
       },
       o.count,
     );
+    for (let i = 0; i < o.count; i++) this.kvm.carry(i, this.carried[i]);
     this.kvm.start();
   }
 
-  /** The vCPUs go on on TCG. */
+  /** The vCPUs go on on TCG. @throws VmError "accel/failed" when the guest uses what TCG has not */
   useTcg(): void {
     const { kvm } = this;
     if (!kvm) return;
-    for (let i = 0; i < this.o.count; i++) kvm.pull(i);
+    for (let i = 0; i < this.o.count; i++) {
+      const env = this.stateOf(i);
+      const { view } = this.ram;
+      const beyond = view.getBigUint64(env + L.XCR0, true) & ~view.getBigUint64(env + L.XCR0_VALID, true);
+      if (beyond !== 0n)
+        throw new VmError(
+          "accel/failed",
+          `accelerator tcg cannot go on: vCPU ${i} uses processor state that TCG has not (XCR0 bits 0x${beyond.toString(16)})`,
+        );
+    }
+    for (let i = 0; i < this.o.count; i++) this.carried[i] = kvm.carriedOf(i);
     kvm.dispose();
     this.kvm = undefined;
     // The guest has written memory without TCG's knowledge.
     this.engine.flushAll();
     this.engine.mapChanged();
     for (let i = 0; i < this.o.count; i++) this.updateInterrupt(i);
+  }
+
+  /** Gives back what the host has lent. */
+  dispose(): void {
+    this.kvm?.dispose();
+    this.kvm = undefined;
   }
 
   /** Makes the translator's memory hold a vCPU's newest state, for whoever looks. @returns its address */
@@ -354,7 +372,7 @@ export class PcCpus {
 
   /** Somebody has written a vCPU's state there. */
   stateChanged(cpu: number): void {
-    this.kvm?.envChanged(cpu, true);
+    this.kvm?.envChanged(cpu);
   }
 
   private readonly carried: (Carried | undefined)[] = [];

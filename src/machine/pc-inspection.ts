@@ -11,6 +11,7 @@ import { VirtioPci } from "../hw/virtio/pci.js";
 import * as L from "../target/x86/layout.js";
 import type { BusNode, DeviceNode, ReportTopic } from "./board.js";
 import type { PcBoard } from "./pc.js";
+import { kvmText } from "./pc-kvm-report.js";
 import { pageMapText } from "./pc-page-map.js";
 
 const TLB_ENTRIES = 1024;
@@ -25,6 +26,8 @@ export function report(board: PcBoard, topic: ReportTopic, cpu: number): string 
       return `${board.pic.describe().join("\n")}\n`;
     case "jit":
       return translation(board);
+    case "kvm":
+      return kvmText(board.processors);
     case "tlb":
       return tlb(board, cpu);
     case "mem":

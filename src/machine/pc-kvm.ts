@@ -96,6 +96,8 @@ export class PcKvm {
   private readonly assistInsns: number[] = [];
   /** Instructions that the translator has left to do on a state that KVM refuses. */
   private readonly refusedFor: number[] = [];
+  /** KVM's TSC runs on by itself, unless somebody has set another. */
+  private readonly tscChanged: boolean[] = [];
   private readonly envAccess: EnvAccess;
   private readonly alarm: Alarm;
   private armedUntil = 0;
@@ -135,6 +137,7 @@ export class PcKvm {
       this.stretch.push(1);
       this.lastFailureNs.push(Number.NEGATIVE_INFINITY);
       this.refusedFor.push(0);
+      this.tscChanged.push(true);
       this.waitingSince.push(0);
       this.assistInsns.push(ASSIST_FIRST);
     }
@@ -169,11 +172,11 @@ export class PcKvm {
       });
   }
 
-  /** env has been written by somebody else: it is the newest. `tsc`: its TSC too. */
-  envChanged(cpu: number, tsc = false): void {
+  /** env has been written by somebody else: it is the newest, its TSC too. */
+  envChanged(cpu: number): void {
     this.owners[cpu] = "env";
     this.refusedFor[cpu] = 0;
-    if (tsc) this.transfer.writesTsc = true;
+    this.tscChanged[cpu] = true;
   }
 
   /** Begins with the state that rests in env. */
@@ -219,6 +222,7 @@ export class PcKvm {
     // Signals of the controllers are injected, not loaded.
     s.events.nmiPending = false;
     v.cr8 = this.bus.getTpr(cpu) >> 4;
+    this.transfer.writesTsc = this.tscChanged[cpu]!;
     try {
       v.setState(s);
     } catch (e) {
@@ -227,6 +231,7 @@ export class PcKvm {
       return false;
     }
     v.assumeFlags((s.rflags & BigInt(L.FL_IF)) !== 0n, s.events.interruptShadow !== "none");
+    this.tscChanged[cpu] = false;
     this.owners[cpu] = "both";
     return true;
   }

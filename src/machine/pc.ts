@@ -3,6 +3,8 @@
  * datasheets; QEMU's pc-i440fx for addresses that guests expect.
  */
 
+import type { AcceleratorName } from "../accel/accelerator.js";
+import type { KvmHost } from "../accel/kvm/host.js";
 import { ENGINE_BYTES } from "../accel/tcg/map.js";
 import { VmError } from "../base/errors.js";
 import type { Drive } from "../block/backend.js";
@@ -378,8 +380,13 @@ export class PcBoard implements Board {
     });
   }
 
-  get accelerator(): string {
+  get accelerator(): AcceleratorName {
     return this.processors.accelerator;
+  }
+
+  setAccelerator(name: AcceleratorName, kvm: KvmHost | undefined): void {
+    if (name === "kvm") this.processors.useKvm(kvm!);
+    else this.processors.useTcg();
   }
 
   // --- run control ---
@@ -450,6 +457,7 @@ export class PcBoard implements Board {
 
   async dispose(): Promise<void> {
     await this.stop();
+    this.processors.dispose();
     for (const d of this.all) d.dispose?.();
   }
 

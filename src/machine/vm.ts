@@ -4,12 +4,14 @@
  *
  * Source of the policy: QEMU 7.2, `-no-reboot`, `-no-shutdown`, run states of QAPI.
  */
-import { chooseAccelerator } from "../accel/choose.js";
+import type { AcceleratorName } from "../accel/accelerator.js";
+import { type AcceleratorChoice, chooseAccelerator } from "../accel/choose.js";
 import { VmError } from "../base/errors.js";
 import { Emitter } from "../base/event.js";
 import { Trace, type TraceItem } from "../base/trace.js";
 import type { Chardev } from "../host/chardev.js";
 import type { Host } from "../host/host.js";
+import { Accelerators } from "./accelerators.js";
 import { Backends } from "./backends.js";
 import type { Board, BoardInspection, BoardRequest, CreateBoard } from "./board.js";
 import { TRACE_ITEMS } from "./catalog.js";
@@ -64,6 +66,7 @@ export class Machine implements AsyncDisposable {
   readonly occurred = new Emitter<MachineEvent>();
   readonly policy: MachinePolicy;
   readonly migration: Migration;
+  private readonly accelerating: Accelerators;
   private resolveEnd!: (end: MachineEnd) => void;
   private ending = false;
   private stopping: Promise<void> | undefined;
@@ -80,8 +83,18 @@ export class Machine implements AsyncDisposable {
     private readonly host: Host,
     private readonly backends: Backends,
     private readonly readNetdev: MachineEnvironment["readNetdev"],
+    accelerator: AcceleratorChoice,
   ) {
     const machine = this;
+    this.accelerating = new Accelerators(config, host, accelerator, {
+      get board() {
+        return machine.board;
+      },
+      get running() {
+        return machine.state === "running";
+      },
+      changed: (from, to) => this.emit({ type: "accelerator", from, to }),
+    });
     this.ended = new Promise((resolve) => {
       this.resolveEnd = resolve;
     });
@@ -125,6 +138,10 @@ export class Machine implements AsyncDisposable {
     signal?.throwIfAborted();
     const { host } = environment;
     const choice = await chooseAccelerator(config.accel, config.arch, host);
+    if (config.icount && choice.kvm) {
+      choice.kvm.device.close();
+      throw new VmError("option/unsupported", "-icount: counts instructions, which KVM cannot; use -accel tcg");
+    }
     for (const note of choice.notes) host.note(note);
     let machine: Machine | undefined;
     const backends = await Backends.open(
@@ -138,7 +155,7 @@ export class Machine implements AsyncDisposable {
       signal,
     );
     try {
-      const m = new Machine(config, host, backends, environment.readNetdev);
+      const m = new Machine(config, host, backends, environment.readNetdev, choice);
       machine = m;
       m.trace.sink = (line) => (backends.traceLog ? backends.traceLog.line(line) : host.note(line));
       for (const item of config.trace.items) m.trace.enable(item);
@@ -163,6 +180,7 @@ export class Machine implements AsyncDisposable {
     } catch (e) {
       machine?.release();
       await machine?.board?.dispose();
+      choice.kvm?.device.close();
       await backends.close();
       throw e;
     }
@@ -176,7 +194,7 @@ export class Machine implements AsyncDisposable {
     return this.config.uuid ?? "00000000-0000-0000-0000-000000000000";
   }
 
-  get accelerator(): string {
+  get accelerator(): AcceleratorName {
     return this.board.accelerator;
   }
 
@@ -371,7 +389,16 @@ export class Machine implements AsyncDisposable {
 
   /** Accelerators that this host has for the guest. */
   accelerators(): readonly string[] {
-    return this.accelerator === "kvm" ? ["tcg", "kvm"] : ["tcg"];
+    return this.accelerating.present();
+  }
+
+  /**
+   * Goes on on another accelerator; the guest does not notice. @throws VmError "accel/unavailable", "accel/failed": then it goes
+   * on as before
+   */
+  setAccelerator(name: AcceleratorName): Promise<void> {
+    this.checkOpen();
+    return this.accelerating.set(name);
   }
 
   /** The host thread a vCPU runs on; the process's number where vCPUs share its threads. */
@@ -500,6 +527,7 @@ export class Machine implements AsyncDisposable {
       await this.board.stop();
       await this.board.dispose();
     } finally {
+      this.accelerating.close();
       await this.backends.close();
       this.queue.close();
       this.release();

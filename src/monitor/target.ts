@@ -45,6 +45,8 @@ export interface MonitorTarget {
   load(uri: string): Promise<void>;
   /** Accelerators that this host has for the guest, by name. */
   accelerators(): readonly string[];
+  /** @throws VmError "accel/unavailable", "accel/failed" */
+  setAccelerator(name: "tcg" | "kvm"): Promise<void>;
   /** The host thread a vCPU runs on. */
   threadId(cpu: number): number;
   wallMs(): number;

@@ -1,6 +1,6 @@
 /** Node as a host. */
 import { randomFillSync } from "node:crypto";
-import { closeSync } from "node:fs";
+import { accessSync, closeSync, constants } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { VmError } from "../../base/errors.js";
 import type { ChardevSpec, Host } from "../host.js";
@@ -34,6 +34,7 @@ export function nodeHost(program = "tandem"): Host {
         ? {
             syscalls: nodeSyscalls,
             readText: (path) => readFile(path, "utf8").catch(() => undefined),
+            accessible,
           }
         : undefined,
     readBuiltIn,
@@ -57,4 +58,13 @@ export function nodeHost(program = "tandem"): Host {
       }
     },
   };
+}
+
+function accessible(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -69,6 +69,19 @@ const eject: Command = {
   },
 };
 
+const accel: Command = {
+  names: ["accel"],
+  args: "tcg|kvm",
+  help: "go on on another accelerator; memory and devices stay as they are",
+  complete: (target) => target.accelerators(),
+  run: async ({ target }, args) => {
+    const name = args.word();
+    args.end();
+    if (name === "tcg" || name === "kvm") await target.setAccelerator(name);
+    else args.fail(`invalid accelerator ${name}`);
+  },
+};
+
 const MODES = ["retain", "read-only", "read-write"] as const;
 
 const change: Command = {
@@ -110,6 +123,7 @@ function ringbuf(target: MonitorTarget, args: Args) {
 }
 
 export const CONTROL_COMMANDS: readonly Command[] = [
+  accel,
   plain(["stop", "s"], "stop emulation", (t) => t.stop()),
   plain(["cont", "c"], "resume emulation", (t) => t.cont()),
   plain(["system_reset"], "reset the system", (t) => t.reset()),

@@ -96,7 +96,7 @@ export const INFO_COMMANDS: readonly Command[] = [
   ),
   report("irq", "show the interrupts statistics"),
   report("jit", "show dynamic compiler info"),
-  topic("kvm", "show KVM information", () => "kvm support: not compiled\n"),
+  report("kvm", "show KVM information"),
   report("mem", "show the active virtual memory mappings"),
   topic("migrate", "show migration status", ({ target }) => {
     const { info } = target.migration;

@@ -26,7 +26,9 @@ const MIGRATION_STATUS = enumeration("MigrationStatus", [
   "failed",
 ]);
 
-export { MIGRATION_STATUS };
+const ACCELERATOR = enumeration("Accelerator", ["kvm", "tcg"]);
+
+export { ACCELERATOR, MIGRATION_STATUS };
 
 /** Every event that is sent. */
 export const QMP_EVENTS: readonly QmpEvent[] = [
@@ -55,6 +57,7 @@ export const QMP_EVENTS: readonly QmpEvent[] = [
   event("DEVICE_DELETED", "A device has been removed.", { device: optional(str), path: str }),
   event("DEVICE_UNPLUG_GUEST_ERROR", "The guest refuses to let a device go.", { device: optional(str), path: str }),
   event("DEVICE_TRAY_MOVED", "A tray has opened or closed.", { device: str, id: str, "tray-open": bool }),
+  event("X_ACCEL_CHANGED", "The vCPUs run on another accelerator.", { from: ACCELERATOR, to: ACCELERATOR }),
   event("MIGRATION", "The state of a migration has changed.", { status: MIGRATION_STATUS }),
 ];
 
@@ -98,6 +101,8 @@ export function qmpEvent(
       return { event: "DEVICE_TRAY_MOVED", data: { device: e.drive, id: e.qdev, "tray-open": e.open } };
     case "migration":
       return { event: "MIGRATION", data: { status: e.status } };
+    case "accelerator":
+      return { event: "X_ACCEL_CHANGED", data: { from: e.from, to: e.to } };
     case "internal-error":
       return undefined;
     default: {

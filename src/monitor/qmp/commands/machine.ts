@@ -2,6 +2,7 @@
 import { MACHINE_TYPES } from "../../../machine/catalog.js";
 import { command, type QmpCommand } from "../command.js";
 import { QmpError } from "../errors.js";
+import { ACCELERATOR } from "../events.js";
 import { pciInfo } from "../pci-info.js";
 import { any, array, bool, enumeration, int, optional, str, struct, wide } from "../types.js";
 
@@ -33,6 +34,16 @@ export const MACHINE_COMMANDS: readonly QmpCommand[] = [
     doc: "Whether KVM runs the guest, and whether this host has it.",
     returns: struct("KvmInfo", { enabled: bool, present: bool }),
     run: ({ target }) => ({ enabled: target.accelerator === "kvm", present: target.accelerators().includes("kvm") }),
+  }),
+  command("query-accelerators", {
+    doc: "The accelerators: which one runs the guest, which this host has for it.",
+    returns: struct("AcceleratorInfo", { enabled: ACCELERATOR, present: array(ACCELERATOR) }),
+    run: ({ target }) => ({ enabled: target.accelerator, present: target.accelerators() }),
+  }),
+  command("x-accel-set", {
+    doc: "Goes on on another accelerator, between two instructions of each vCPU.",
+    args: { accel: ACCELERATOR },
+    run: ({ target }, { accel }) => target.setAccelerator(accel as "kvm" | "tcg"),
   }),
   command("query-machines", {
     doc: "The machine types.",
