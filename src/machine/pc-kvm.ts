@@ -180,7 +180,14 @@ export class PcKvm {
   }
 
   /** Begins with the state that rests in env. */
-  start(): void {
+  start(wantedKhz: number): void {
+    this.setTscKhz(wantedKhz);
+  }
+
+  /** Gives the guest's TSC this rate, where the host can (0 = the host's own). What it is then, goes to the machine. */
+  setTscKhz(wantedKhz: number): void {
+    if (wantedKhz > 0 && this.tscKhz !== wantedKhz && this.device.capability("tsc_control"))
+      for (const v of this.vcpus) v.sys.ioctl(v.fd, Vcpu.setTscKhz, wantedKhz);
     const khz = this.tscKhz;
     if (khz > 0) this.bus.tscKhz(khz);
   }

@@ -9,7 +9,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
-import { monitorCommand } from "../../src/index.js";
+import { type Machine, monitorCommand } from "../../src/index.js";
+import type { Board } from "../../src/machine/board.js";
 import { needsPackage } from "../../testkit/debian.js";
 import { Guest } from "../../testkit/guest.js";
 import { kvmTest } from "../../testkit/kvm.js";
@@ -27,6 +28,9 @@ function buildGuest(t: TestContext): string {
   execFileSync("gcc", [...FLAGS.split(" "), "-Wl,--no-warn-rwx-segments", source, "-o", out]);
   return out;
 }
+
+/** What a stream would hold of the machine. */
+const partsOf = (machine: Machine) => Object.fromEntries((machine as unknown as { board: Board }).board.snapshot!().saveParts());
 
 /** Rounds and timer ticks that the guest has counted. */
 function progress(serial: string): { rounds: number; ticks: number } {
@@ -61,3 +65,28 @@ kvmTest(`${CHANGES} engine changes under a guest that checks itself`, async (t) 
   const numbers = [...guest.serial.matchAll(/^R (\d+) /gm)].map((m) => Number(m[1]));
   assert.deepEqual(numbers, [...numbers.keys()]);
 });
+
+for (const [from, to] of [
+  ["kvm", "tcg"],
+  ["tcg", "kvm"],
+] as const)
+  kvmTest(`a state written under ${from} is read under ${to}, the same machine`, async (t) => {
+    if (!needsPackage(t, "gcc", "/usr/bin/gcc")) return;
+    const image = buildGuest(t);
+    const file = path.join(path.dirname(image), "state");
+    const options = ["-m", "64", "-vga", "none", "-kernel", image];
+    const first = await Guest.start(t, ["-accel", from, ...options]);
+    await first.onSerial(/^R 80 \d+$/m, 60);
+    await first.machine.stop();
+    assert.equal(await monitorCommand(first.machine, `migrate file:${file}`), "");
+    const second = await Guest.start(t, ["-accel", to, ...options, "-incoming", "defer"]);
+    await second.machine.load(`file:${file}`);
+    // A KVM without TSC scaling has its own rate, and says so.
+    const ratesApart = (parts: Record<string, unknown>) => ({ ...parts, clock: { ...(parts.clock as object), tscKhz: 0 } });
+    assert.deepEqual(ratesApart(partsOf(second.machine)), ratesApart(partsOf(first.machine)));
+    const { rounds } = progress(first.serial);
+    second.machine.cont();
+    await second.onSerial(new RegExp(`^(R ${rounds + 70} \\d+|BAD .*)$`, "m"), 60);
+    assert.doesNotMatch(second.serial, /BAD/);
+    assert.equal(second.machine.accelerator, to);
+  });
