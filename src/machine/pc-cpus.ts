@@ -99,6 +99,8 @@ export class PcCpus {
   kvm: PcKvm | undefined;
   /** Rate of the machine's time stamp counter. */
   tscKhz = TCG_TSC_KHZ;
+  /** The guest has seen the rate. */
+  private started = false;
 
   constructor(
     private readonly ctx: DeviceContext,
@@ -281,13 +283,19 @@ export class PcCpus {
 
   /** Rate of the machine's time stamp counter, as a snapshot has it. What KVM cannot give is noted, and its own is used. */
   restoreTscKhz(khz: number): void {
-    if (this.kvm && khz !== this.tscKhz) {
+    this.started = true;
+    if (!this.kvm) this.tscKhz = khz;
+    else {
+      this.kvm.setTscKhz(khz);
+      this.checkTscKhz(khz);
+    }
+  }
+
+  private checkTscKhz(khz: number): void {
+    if (khz > 0 && khz !== this.tscKhz)
       this.o.note(
         `warning: TSC frequency mismatch between VM (${khz} kHz) and host (${this.tscKhz} kHz), and TSC scaling unavailable`,
       );
-      return;
-    }
-    this.tscKhz = khz;
   }
 
   // --- the engine and the state
@@ -332,7 +340,10 @@ export class PcCpus {
       o.count,
     );
     for (let i = 0; i < o.count; i++) this.kvm.carry(i, this.carried[i]);
-    this.kvm.start();
+    // A machine that begins here has the host's rate; a running one keeps its own where it can.
+    const rate = this.started ? this.tscKhz : 0;
+    this.kvm.start(rate);
+    this.checkTscKhz(rate);
   }
 
   /** The vCPUs go on on TCG. @throws VmError "accel/failed" when the guest uses what TCG has not */
@@ -459,6 +470,7 @@ export class PcCpus {
   start(): void {
     if (this.running) return;
     this.running = true;
+    this.started = true;
     this.o.clock.start();
     this.schedule();
   }
