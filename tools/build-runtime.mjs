@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Compiles the AssemblyScript runtime: src/target/x86/runtime/index.ts -> dist/runtime/x86.wasm.
-//   node tools/build-runtime.mjs [--entry src/target/x86/runtime/index.ts] [--out dist/runtime/x86.wasm] [--if-newer]
+// Compiles the AssemblyScript runtimes: src/target/CPU/runtime/index.ts -> dist/runtime/CPU.wasm.
+//   node tools/build-runtime.mjs [--if-newer] [--entry src/target/x86/runtime/index.ts --out dist/runtime/x86.wasm]
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -10,8 +10,14 @@ import { parseArgs } from "node:util";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** Everything a runtime module may be made from. */
-const SOURCES = ["src/accel/tcg/map.ts", "src/accel/tcg/runtime", "src/target/x86/layout.ts", "src/target/x86/runtime"];
+/** Guest CPUs with a runtime. */
+export const TARGETS = ["x86", "ppc"];
+
+/** Everything a runtime module may be made from, by its entry. */
+function sources(entry) {
+  const runtime = path.dirname(entry);
+  return ["src/accel/tcg/map.ts", "src/accel/tcg/runtime", `${path.dirname(runtime)}/layout.ts`, runtime];
+}
 
 const FLAGS = [
   ["-O3", "--noAssert", "--runtime", "stub"],
@@ -28,7 +34,7 @@ function newest(file) {
 /** Compiles `entry`; with ifNewer only when a source is newer than `out`. Throws with the compiler's messages. */
 export function buildRuntime(entry, out, { ifNewer = false } = {}) {
   const built = statSync(out, { throwIfNoEntry: false });
-  if (ifNewer && built && built.mtimeMs > Math.max(...SOURCES.map((source) => newest(path.join(root, source))))) return;
+  if (ifNewer && built && built.mtimeMs > Math.max(...sources(entry).map((source) => newest(path.join(root, source))))) return;
   mkdirSync(path.dirname(out), { recursive: true });
   const asc = createRequire(import.meta.url).resolve("assemblyscript/bin/asc.js");
   const temporary = `${out}.${process.pid}.tmp`;
@@ -43,12 +49,17 @@ export function buildRuntime(entry, out, { ifNewer = false } = {}) {
 if (process.argv[1] && fileURLToPath(import.meta.url) === path.resolve(process.argv[1])) {
   const { values } = parseArgs({
     options: {
-      entry: { type: "string", default: "src/target/x86/runtime/index.ts" },
-      out: { type: "string", default: "dist/runtime/x86.wasm" },
+      entry: { type: "string" },
+      out: { type: "string" },
       "if-newer": { type: "boolean", default: false },
     },
   });
-  const out = path.resolve(root, values.out);
-  buildRuntime(values.entry, out, { ifNewer: values["if-newer"] });
-  console.log(`built ${path.relative(root, out)} (${statSync(out).size} bytes)`);
+  const wanted = values.entry
+    ? [[values.entry, values.out ?? "dist/runtime/x86.wasm"]]
+    : TARGETS.map((cpu) => [`src/target/${cpu}/runtime/index.ts`, `dist/runtime/${cpu}.wasm`]);
+  for (const [entry, file] of wanted) {
+    const out = path.resolve(root, file);
+    buildRuntime(entry, out, { ifNewer: values["if-newer"] });
+    console.log(`built ${path.relative(root, out)} (${statSync(out).size} bytes)`);
+  }
 }

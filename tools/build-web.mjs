@@ -6,12 +6,12 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
-import { buildRuntime } from "./build-runtime.mjs";
+import { buildRuntime, TARGETS } from "./build-runtime.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** What the machine reads at run time (`Host.readBuiltIn`), by its name there. */
-const BUILT_IN = ["firmware", "guests", "dist/runtime/x86.wasm"];
+const BUILT_IN = ["firmware", "guests", "dist/runtime/x86.wasm", "dist/runtime/ppc.wasm"];
 
 /** Builds into a folder; what was there before is removed. */
 export async function buildWeb(out, { minify = false } = {}) {
@@ -31,7 +31,8 @@ export async function buildWeb(out, { minify = false } = {}) {
     logLevel: "warning",
   });
   await cp(path.join(root, "web/index.html"), path.join(out, "index.html"));
-  buildRuntime("src/target/x86/runtime/index.ts", path.join(root, "dist/runtime/x86.wasm"), { ifNewer: true });
+  for (const cpu of TARGETS)
+    buildRuntime(`src/target/${cpu}/runtime/index.ts`, path.join(root, `dist/runtime/${cpu}.wasm`), { ifNewer: true });
   for (const name of BUILT_IN) await cp(path.join(root, name), path.join(out, name), { recursive: true });
 }
 

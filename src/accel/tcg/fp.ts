@@ -31,13 +31,13 @@ export interface FpContext {
   indexes: FpHelperIndexes;
   env: number;
   fpFast: number;
-  push(operand: "a" | "b", type: "i64" | "v128"): void;
+  push(operand: "a" | "b" | "c", type: "i64" | "v128"): void;
   imm(): void;
   /** Emits the call of the helper whose table index is the upper half of the immediate. */
   callImm(): void;
   /** Tier 1: the lower half's value. */
   immLo?: number;
-  /** Offset of 32 bytes in the state for the operands of vector helpers. */
+  /** Offset of 48 bytes in the state for the operands of vector helpers. */
   scratch: number;
   temps: { vec: number; vec2: number; vec3: number; val: number; t32: number };
   /** Tier 0: prepares for a helper that may raise. */
@@ -57,6 +57,8 @@ export function namesHelper(name: string): boolean {
     name === "fhelper" ||
     name === "fvhelper" ||
     name === "vcallp" ||
+    name === "fv3helper" ||
+    name === "vcall3p" ||
     /^v(f(min|max|cmp|sqrt|round)|cvt(i32f32|f32i32|f32f64))/.test(name)
   );
 }
@@ -143,8 +145,36 @@ function vectorHelper(w: FunctionWriter, c: FpContext, imm = c.imm, call = () =>
   w.op("v128.load", c.scratch);
 }
 
+/** A helper with three vector operands; its immediate is the upper half of the record's lower one. */
+function emitThree(w: FunctionWriter, c: FpContext, pure: boolean): void {
+  if (!c.leaveIf) c.slow();
+  else if (!pure) emitGuard(w, c);
+  for (const [i, o] of (["a", "b", "c"] as const).entries()) {
+    w.get(c.env);
+    c.push(o, "v128");
+    w.op("v128.store", c.scratch + i * 16);
+  }
+  for (const at of [c.scratch, c.scratch + 16]) {
+    w.get(c.env);
+    w.i32(at);
+    w.op("i32.add");
+    w.op("i64.extend_i32_u");
+  }
+  c.imm();
+  w.i32(16);
+  w.op("i32.shr_u");
+  c.callImm();
+  w.drop();
+  w.get(c.env);
+  w.op("v128.load", c.scratch);
+}
+
 /** Operations with a helper in their immediate. Natively only where no lane could signal more than inexact. */
 function emitVector(w: FunctionWriter, c: FpContext, name: string): void {
+  if (name === "fv3helper" || name === "vcall3p") {
+    emitThree(w, c, name === "vcall3p");
+    return;
+  }
   c.push("a", "v128");
   w.set(c.temps.vec2);
   c.push("b", "v128");

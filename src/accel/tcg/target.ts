@@ -31,7 +31,7 @@ export interface EnvLayout {
   readonly vtempsEnd: number;
   /** u32: 1 = native floating point gives exact results and flags, 2 = helpers raise nothing, 0 = they may. */
   readonly fpFast: number;
-  /** 32 bytes for the operands of vector helpers. */
+  /** 48 bytes for the operands of vector helpers. */
   readonly fpScratch: number;
   /** u64 counters for `info jit`. */
   readonly countTier0: number;

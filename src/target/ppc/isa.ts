@@ -1,8 +1,8 @@
 /**
  * The instruction table's notation: a bit picture of 32 bits, most significant first, in words. A word of 0 and 1 is fixed
- * bits; `/` followed by a number is that many ignored bits; `name:n` is a field of n bits, `name:sn` a signed one. A field
- * that appears in pieces (`xt:5 ... xt.0:1`) is put together: piece `.k` begins at bit k of the field's value, and the piece
- * without a suffix takes the place above the highest suffixed one's end (Power ISA's split fields, such as T and TX).
+ * bits; `#v:n` the value v in n bits (extended opcodes, in decimal as the manual has them); `/n` that many ignored bits;
+ * `name:n` a field of n bits, `name:sn` a signed one. A field may come in pieces (`sh:5 ... sh.5:1`): piece `.k` begins at
+ * bit k of the field's value, counted from the least significant, the piece without a suffix at the lowest place left.
  */
 import type { PpcTranslator } from "./translator.js";
 
@@ -64,6 +64,14 @@ function parse(mnemonic: string, picture: string): { mask: number; value: number
       }
       continue;
     }
+    const code = /^#(\d+):(\d+)$/.exec(word);
+    if (code) {
+      const bits = Number(code[2]);
+      bit -= bits;
+      mask |= (2 ** bits - 1) << bit;
+      value |= Number(code[1]) << bit;
+      continue;
+    }
     const skip = /^\/(\d+)$/.exec(word);
     if (skip) {
       bit -= Number(skip[1]);
@@ -79,7 +87,7 @@ function parse(mnemonic: string, picture: string): { mask: number; value: number
   }
   if (bit !== 0) throw new Error(`${mnemonic}: its picture has ${32 - bit} bits`);
   const fields = [...parts].map(([name, list]): Field => {
-    // The piece without a suffix lies right above or below the others.
+    // The piece without a suffix lies where the others leave room.
     const total = list.reduce((sum, p) => sum + p.bits, 0);
     const taken = new Set<number>();
     for (const p of list) if (p.suffix >= 0) for (let i = 0; i < p.bits; i++) taken.add(p.suffix + i);

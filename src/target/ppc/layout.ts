@@ -5,7 +5,7 @@
  */
 
 /** Bytes of one env, TLB and jump cache included. */
-export const ENV_SIZE = 0x40000;
+export const ENV_SIZE = 0x50000;
 
 // --- IR globals: 8-byte slots, kept in locals by compiled regions ---
 /** GPR0..GPR31. */
@@ -73,8 +73,6 @@ export const BUDGET = 0xa7c;
 export const CUR_BLOCK = 0xa80;
 export const EXIT_SITE = 0xa84;
 export const CPU_INDEX = 0xa88;
-/** u32: XER bits 57-63, the byte count of lswx and stswx. */
-export const XER_BYTES = 0xa8c;
 /** Two u32: generations of code look-ups, for addresses with bit 63 clear and set. */
 export const TLB_GEN = 0xa90;
 /** u64 counters: instructions run by tier 0; region functions entered; regions left for one instruction. */
@@ -105,7 +103,11 @@ export const SLB_SIZE = 0xb00;
 export const IS_ISA300 = 0xb04;
 /** u64: LPCR. */
 export const LPCR = 0xb08;
-/** 128 bytes: free scratch for helpers; the first 64 take the operands of vector helpers. */
+/** u64: XER bits 57-63, the byte count of lswx and stswx. */
+export const XER_BYTES = 0xb10;
+/** u32: AMR bits 0-1 that entries of MMU_KERNEL were filled under. */
+export const AMR_FILLED = 0xb18;
+/** 96 bytes: free scratch for helpers; the first 64 take the operands of vector helpers. */
 export const SCRATCH = 0xb80;
 /** 64 SLB entries: u64 ESID word (as slbmte's RB), u64 VSID word (RS). */
 export const SLB = 0xc00;
@@ -115,16 +117,13 @@ export const TEMPS = 0x1000;
 export const TEMPS_END = 0x2000;
 /** Special purpose registers that are plain storage: u64 each, by SPR number. */
 export const SPR = 0x2000;
-/** 512 u16: TLB entries filled with translations of addresses whose bit 63 is clear, since the last flush. */
-export const TLB_LOG = 0x3c00;
-export const TLB_LOG_SIZE = 512;
 
 // --- softmmu TLB: per MMU index 1024 entries of 32 bytes, direct-mapped by (address >> 12) & 1023 ---
 export const TLB = 0x4000;
 export const TLB_BITS = 10;
 export const TLB_ENTRY = 32;
 export const TLB_MMU_SIZE = 0x8000;
-export const TLB_MODES = 3;
+export const TLB_MODES = 4;
 export const TLB_READ = 0;
 export const TLB_WRITE = 8;
 export const TLB_EXEC = 16;
@@ -138,14 +137,23 @@ export const TAG_SLOW = 2;
 /** Writes only: RAM page that holds translated code. */
 export const TAG_CODE = 4;
 
+/** 512 u16: TLB entries (MMU index * 1024 + index) filled with translations of addresses whose bit 63 is clear, since the last flush. */
+export const TLB_LOG = 0x24000;
+export const TLB_LOG_SIZE = 512;
+/** 4096 bits: pages (by number modulo 4096) that code was fetched from since the last flush of the TLB. */
+export const CODE_FILTER = 0x24400;
+export const CODE_FILTER_SIZE = 0x200;
+
 /** Jump cache: 4096 entries of 32 bytes (accel/tcg/tier0.ts). */
-export const JC = 0x20000;
+export const JC = 0x28000;
 export const JC_ENTRY = 32;
 
 // --- MMU indexes ---
 export const MMU_KERNEL = 0;
 export const MMU_USER = 1;
 export const MMU_REAL = 2;
+/** Supervisor state with AMR key 0 closed to reads and writes of problem state's pages (radix). */
+export const MMU_KERNEL_LOCKED = 3;
 
 // --- HFLAGS ---
 /** MMU index of data accesses, bits 0-1, and of instruction fetches, bits 2-3. */

@@ -135,6 +135,17 @@ export class PpcTranslator {
     return t;
   }
 
+  /** d = a 64-bit constant, by halves. */
+  movWide(d: number, lo: number, hi: number): void {
+    this.emit(Op.movi, d, NONE, NONE, lo, hi);
+  }
+
+  /** d = op(a, imm) with a 64-bit immediate, by halves. */
+  opWide(name: string, d: number, a: number, lo: number, hi: number): number {
+    this.emit(ir(name), d, a, NONE, lo | 0, hi | 0);
+    return d;
+  }
+
   /** a AND a 64-bit constant. */
   mask(a: number, lo: number, hi: number, d = this.b.temp()): number {
     this.emit(ir("andi"), d, a, NONE, lo, hi);
@@ -269,6 +280,14 @@ export class PpcTranslator {
     this.b.emit(ir("stv"), NONE, slot, v, disp, this.accessHi());
   }
 
+  /** Alignment interrupt unless the address is a multiple of `bytes`. */
+  alignment(ea: number, bytes: number): void {
+    const low = this.t("andi", ea, NONE, bytes - 1);
+    this.when(low, () => {
+      this.b.emit(ir("slowcall"), this.b.temp(), ea, NONE, 0, this.helperIndex("h_alignment"));
+    });
+  }
+
   // --- condition fields ---
   /** CR field = comparison of two slots, with XER.SO. */
   compare(field: number, a: number, b: number, signed: boolean, wide: boolean): void {
@@ -315,6 +334,17 @@ export class PpcTranslator {
       return this.t(`seteqi${w}`, c.a, NONE, c.imm);
     }
     return this.t("andi", crf(field), NONE, 8 >> which);
+  }
+
+  /** CR bit `bi` as 0 or 1. */
+  crBitValue(bi: number): number {
+    const c = this.compared[bi >> 2];
+    if (c && (bi & 3) < 3 && this.alive(c)) return this.crBit(bi);
+    return this.t("bit", crf(bi >> 2), NONE, 3 - (bi & 3));
+  }
+
+  setField(field: number, slot: number): void {
+    this.mov(crf(field), slot);
   }
 
   private alive(c: Comparison): boolean {

@@ -149,6 +149,27 @@ for (const [n, w] of [["eq", "eq"], ["ne", "ne"], ["lt", "lt_s"], ["ltu", "lt_u"
   value(`set${n}i32`, `u32(i32.${w}(a32, imm32))`);
 }
 value("select", "select(a, b, i32.wrap_i64(c))", "c (0 or 1) ? a : b");
+// Three-way: 8 less, 4 greater, 2 equal, or'ed with c (b for comparisons with zero): a condition field of PowerPC.
+for (const [n, x, y, lt, gt] of [
+  ["s", "a", "b", "i64.lt_s", "i64.gt_s"],
+  ["u", "a", "b", "i64.lt_u", "i64.gt_u"],
+  ["s32", "a32", "b32", "i32.lt_s", "i32.gt_s"],
+  ["u32", "a32", "b32", "i32.lt_u", "i32.gt_u"],
+] as const)
+  value(`cmp_${n}`, `i64.or(c, select(8L, select(4L, 2L, ${gt}(${x}, ${y})), ${lt}(${x}, ${y})))`);
+value("cmp_s0", "i64.or(b, select(8L, select(4L, 2L, i64.gt_s(a, 0L)), i64.lt_s(a, 0L)))");
+value("cmp_s032", "i64.or(b, select(8L, select(4L, 2L, i32.gt_s(a32, 0)), i32.lt_s(a32, 0)))");
+value("carries", "i64.or(i64.and(a, b), i64.and(i64.or(a, b), i64.xor(c, -1L)))", "c = a + b (+ 1): bit i = carry out of bit i");
+value("andc", "i64.and(a, i64.xor(b, -1L))", "a & ~b");
+value("orc", "i64.or(a, i64.xor(b, -1L))", "a | ~b");
+value("nand", "i64.xor(i64.and(a, b), -1L)");
+value("nor", "i64.xor(i64.or(a, b), -1L)");
+value("eqv", "i64.xor(i64.xor(a, b), -1L)");
+value("rotli", "i64.rotl(a, imm)");
+value("rotli32", "i32.rotl(a32, imm32)");
+value("ctz32", "i32.ctz(a32)");
+value("bit", "i64.and(i64.shr_u(a, imm), 1L)", "bit imm of a");
+value("bswap16", "i64.or(i64.shl(i64.and(a, 255L), 8L), i64.and(i64.shr_u(a, 8L), 255L))");
 value("mulhi32u", "i64.shr_u(i64.mul(u32(a32), u32(b32)), 32L)");
 value("divu32", "i64.div_u(a, b)", "b is not zero");
 value("remu32", "i64.rem_u(a, b)", "b is not zero");
@@ -260,6 +281,10 @@ for (const t of ["i8x16", "i16x8", "i32x4"] as const) {
   const m = t === "i8x16" ? 7 : t === "i16x8" ? 15 : 31;
   value(`${t}.sign`, `v128.andnot(${t}.sub(v128.xor(va, ${t}.shr_s(vb, ${m})), ${t}.shr_s(vb, ${m})), ${t}.eq(vb, vzero))`);
 }
+value("vswap", "i8x16.shuffle[8,9,10,11,12,13,14,15,0,1,2,3,4,5,6,7](va, va)", "halves exchanged");
+value("vrev64", "i8x16.shuffle[7,6,5,4,3,2,1,0,15,14,13,12,11,10,9,8](va, va)", "bytes of each half reversed");
+value("vrev128", "i8x16.shuffle[15,14,13,12,11,10,9,8,7,6,5,4,3,2,1,0](va, va)", "all bytes reversed");
+value("vnot", "v128.not(va)");
 value("vdup_lo", "i8x16.shuffle[0,1,2,3,4,5,6,7,0,1,2,3,4,5,6,7](va, va)");
 
 // --- floating point: native when MXCSR allows and nothing is special, else an exact helper ---
@@ -283,6 +308,8 @@ special("cvttf32i64", "i64", "va", 0, "CVTTSS2SI to 64 bits");
 special("fhelper", "i64", "a b", 0, "d = helper(a, b, imm lo): may raise while exceptions are unmasked");
 special("fvhelper", "v128", "va vb", 0, "d = what helper(address of a copy of a, address of a copy of b, imm lo) leaves at the first");
 special("vcallp", "v128", "va vb", 0, "as fvhelper, for a helper that never raises");
+special("fv3helper", "v128", "va vb vc", 0, "as fvhelper with a third operand: c imm lo bits 0-15, the helper's imm is bits 16-31");
+special("vcall3p", "v128", "va vb vc", 0, "as fv3helper, for a helper that never raises");
 for (const t of ["32", "64"] as const) {
   special(`vfmin${t}`, "v128", "va vb", 0, "a < b ? a : b");
   special(`vfmax${t}`, "v128", "va vb", 0, "a > b ? a : b");

@@ -10,7 +10,7 @@ interface Places {
 
 /** Operations whose immediate's upper half is a helper's index. */
 const NAMES_HELPER =
-  /^(call|callp|callcc|slowcall|fhelper|fvhelper|vcallp|vf(min|max|cmp|sqrt|round)\d+|vcvt(i32f32|f32i32|f32f64))$/;
+  /^(call|callp|callcc|slowcall|fhelper|fvhelper|vcallp|fv3helper|vcall3p|vf(min|max|cmp|sqrt|round)\d+|vcvt(i32f32|f32i32|f32f64))$/;
 
 function slot(offset: number, L: Places): string {
   if (offset >= L.temps) return `t${(offset - L.temps) / 8}`;

@@ -1,2 +1,6 @@
 /** All instruction rows. */
-export {};
+import "./fixed.js";
+import "./rotate.js";
+import "./branch.js";
+import "./memory.js";
+import "./system.js";
