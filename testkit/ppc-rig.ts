@@ -91,6 +91,8 @@ export class PpcRig {
     // Both byte orders: interrupts come in the order of the program.
     if (o.littleEndian !== false) this.cpu.lpcr = BigInt(L.LPCR_ILE);
     this.map(0, 0x10000);
+    // Any interrupt but a system call ends the run.
+    for (let v = 0x100; v < 0x1000; v += 0x20) this.poke32(v, 0x44000022);
     // sc at 0xc00: sc 1; rfid
     this.poke32(0xc00, 0x44000022);
     this.poke32(0xc04, 0x4c000024);
@@ -150,7 +152,12 @@ export class PpcRig {
   private hypercall(): void {
     const number = this.cpu.arg(0);
     if (this.cpu.reg("nip") !== 0xc04n) {
-      this.onHypercall?.(this.cpu);
+      if (this.onHypercall) this.onHypercall(this.cpu);
+      else {
+        const vector = Number(this.cpu.reg("nip")) - 4;
+        const at = `srr0 ${this.cpu.reg("srr0").toString(16)} srr1 ${this.cpu.reg("srr1").toString(16)} dar ${this.cpu.reg("dar").toString(16)}`;
+        throw new Error(`interrupt ${vector.toString(16)}: ${at}`);
+      }
       return;
     }
     if (number === 4) {

@@ -74,7 +74,9 @@ export class PpcFrontEnd implements FrontEnd {
       t.program(L.PROGRAM_PRIVILEGED);
       return;
     }
-    switch (row.needs) {
+    const f = fieldsOf(row, word);
+    const needs = row.needs?.endsWith("-or-vec") ? ((f.xt ?? 0) >= 32 ? "vec" : row.needs.slice(0, -7)) : row.needs;
+    switch (needs) {
       case "fp":
         if (!(h & L.HF_FP)) return t.raise(L.V_FP_UNAVAILABLE);
         break;
@@ -85,7 +87,7 @@ export class PpcFrontEnd implements FrontEnd {
         if (!(h & L.HF_VSX)) return t.raise(L.V_VSX_UNAVAILABLE);
         break;
     }
-    row.emit(t, fieldsOf(row, word));
+    row.emit(t, f);
   }
 }
 

@@ -29,8 +29,8 @@ export type Emit = (t: PpcTranslator, f: { readonly [name: string]: number }) =>
 
 /** What an instruction needs besides its meaning. */
 export interface RowOptions {
-  /** Facility that MSR or FSCR must enable. */
-  readonly needs?: "fp" | "vec" | "vsx" | "vsx-or-vec";
+  /** Facility that MSR must enable; "or": by whether the register `xt` is of the lower or the upper half. */
+  readonly needs?: "fp" | "vec" | "vsx" | "vsx-or-vec" | "fp-or-vec";
   /** Supervisor state only: else a privileged instruction interrupt. */
   readonly privileged?: boolean;
   /** Only CPUs of Power ISA 3.0. */

@@ -40,6 +40,8 @@ export const FP_LAZY_C = 0x820;
 /** VSCR.SAT is set while any bit here is. */
 export const SATURATED = 0x830;
 export const VECTORS_END = 0x840;
+/** 16 bytes, no slot of regions: a saturating helper leaves what it saturated here. */
+export const SATURATED_NOW = 0xb60;
 /** 32 vector temporaries of the translator. */
 export const VTEMP = 0x840;
 export const VTEMP_END = 0xa40;

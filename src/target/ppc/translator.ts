@@ -343,6 +343,11 @@ export class PpcTranslator {
     return this.t("bit", crf(bi >> 2), NONE, 3 - (bi & 3));
   }
 
+  /** CR6 of a vector comparison: all true, 0, none true, 0. */
+  recordVector(v: number): void {
+    this.setField(6, this.t("or", this.t("shli", this.t("vones", v), NONE, 3), this.t("shli", this.t("vzeros", v), NONE, 1)));
+  }
+
   setField(field: number, slot: number): void {
     this.mov(crf(field), slot);
   }

@@ -284,7 +284,75 @@ for (const t of ["i8x16", "i16x8", "i32x4"] as const) {
 value("vswap", "i8x16.shuffle[8,9,10,11,12,13,14,15,0,1,2,3,4,5,6,7](va, va)", "halves exchanged");
 value("vrev64", "i8x16.shuffle[7,6,5,4,3,2,1,0,15,14,13,12,11,10,9,8](va, va)", "bytes of each half reversed");
 value("vrev128", "i8x16.shuffle[15,14,13,12,11,10,9,8,7,6,5,4,3,2,1,0](va, va)", "all bytes reversed");
+value("vswap32", "i8x16.shuffle[4,5,6,7,0,1,2,3,12,13,14,15,8,9,10,11](va, va)", "words of each half exchanged");
+value("vswap16", "i8x16.shuffle[6,7,4,5,2,3,0,1,14,15,12,13,10,11,8,9](va, va)", "16-bit pieces of each half in reverse");
+value("vrevh", "i8x16.shuffle[1,0,3,2,5,4,7,6,9,8,11,10,13,12,15,14](va, va)", "bytes of each 16 bits reversed");
+value("vrevw", "i8x16.shuffle[3,2,1,0,7,6,5,4,11,10,9,8,15,14,13,12](va, va)", "bytes of each word reversed");
+value("vsplat32", "i32x4.splat(a32)");
+value("vsplat16", "i16x8.splat(a32)");
+value("vsplat8", "i8x16.splat(a32)");
+value("fsel", "i64x2.replace_lane[1](select(vc, vb, f64.ge(f64x2.extract_lane[0](va), f64.convert_i32_s(0))), 0L)", "lane 0 = a >= 0 ? c : b; lane 1 = 0");
 value("vnot", "v128.not(va)");
+value("vnor", "v128.not(v128.or(va, vb))");
+value("vnand", "v128.not(v128.and(va, vb))");
+value("veqv", "v128.not(v128.xor(va, vb))");
+value("vorc", "v128.or(va, v128.not(vb))");
+for (const t of ["i8x16", "i16x8", "i32x4"]) value(`${t}.gt_u`, `${t}.gt_u(va, vb)`);
+value("i64x2.gt_u", "i64x2.gt_s(i64x2.sub(va, i64x2.splat(0x8000000000000000L)), i64x2.sub(vb, i64x2.splat(0x8000000000000000L)))");
+value("vones", "u32(i8x16.all_true(va))", "1 if no byte is zero");
+value("vzeros", "u32(i32.eqz(v128.any_true(va)))", "1 if all is zero");
+value("f64x2.neg", "f64x2.neg(va)");
+value("f64x2.abs", "f64x2.abs(va)");
+value("f32x4.neg", "f32x4.neg(va)");
+value("f32x4.abs", "f32x4.abs(va)");
+// --- big-endian elements in the layout of PowerPC registers: byte element e is byte e ^ 7 ---
+const elements = (list: readonly number[]) =>
+  Array.from({ length: 16 }, (_, j) => {
+    const e = list[j ^ 7]!;
+    return e < 16 ? e ^ 7 : 16 + ((e - 16) ^ 7);
+  }).join(",");
+const wide = (size: number, list: readonly number[]) => list.flatMap((e) => Array.from({ length: size }, (_, k) => e * size + k));
+for (let n = 1; n < 16; n++)
+  value(`vsldoi${n}`, `i8x16.shuffle[${elements(Array.from({ length: 16 }, (_, i) => i + n))}](va, vb)`, "bytes n to n + 15 of a, b");
+for (const size of [1, 2, 4]) {
+  const n = 16 / size;
+  const merge = (from: number) => wide(size, Array.from({ length: n }, (_, i) => (i & 1 ? n : 0) + from + (i >> 1)));
+  value(`vmergeh${size * 8}`, `i8x16.shuffle[${elements(merge(0))}](va, vb)`, "high elements of a and b in turn");
+  value(`vmergel${size * 8}`, `i8x16.shuffle[${elements(merge(n / 2))}](va, vb)`, "low elements of a and b in turn");
+}
+for (const [name, odd] of [["vmergeew", 0], ["vmergeow", 1]] as const)
+  value(name, `i8x16.shuffle[${elements(wide(4, [odd, 4 + odd, 2 + odd, 6 + odd]))}](va, vb)`, "even (odd) words of a and b in turn");
+for (const size of [2, 4, 8])
+  value(
+    `vpackm${size * 8}`,
+    `i8x16.shuffle[${elements(Array.from({ length: 32 / size }, (_, i) => i * size).flatMap((e) => Array.from({ length: size / 2 }, (_, k) => e + size / 2 + k)))}](va, vb)`,
+    "low halves of the elements of a, then of b",
+  );
+for (const [a, b] of [[0, 0], [0, 1], [1, 0], [1, 1]] as const)
+  value(`vpermdi${a}${b}`, `i8x16.shuffle[${elements(wide(8, [a, 2 + b]))}](va, vb)`, "doubleword of a, doubleword of b");
+for (const [name, from, to] of [["bh", "i8x16", "i16x8"], ["hw", "i16x8", "i32x4"], ["wd", "i32x4", "i64x2"]] as const)
+  for (const half of [0, 1])
+    value(
+      `vunpack${half ? "l" : "h"}s${name}`,
+      `i8x16.shuffle[8,9,10,11,12,13,14,15,0,1,2,3,4,5,6,7](${to}.extend_${half ? "high" : "low"}_${from}_s(va), vzero)`,
+      "high (low) elements of a, sign-extended",
+    );
+value(
+  "vperm",
+  "v128.or(i8x16.swizzle(va, v128.xor(v128.and(vc, i8x16.splat(31)), i8x16.splat(7))), i8x16.swizzle(vb, i8x16.sub(v128.xor(v128.and(vc, i8x16.splat(31)), i8x16.splat(7)), i8x16.splat(16))))",
+  "byte element i = element c[i] of a, b",
+);
+// --- binary floating point in registers of 64 bits ---
+value(
+  "f32_f64",
+  "select(i64.or(i64.shl(i64.and(a, 0x80000000L), 32L), i64.or(0x7ff0000000000000L, i64.shl(i64.and(a, 0x7fffffL), 29L))), i64.reinterpret_f64(f64.promote_f32(f32.reinterpret_i32(a32))), i64.eq(i64.and(a, 0x7f800000L), 0x7f800000L))",
+  "the double with the bits of a single: nothing is quieted or signalled",
+);
+value(
+  "f64_f32",
+  "select(i64.or(i64.and(i64.shr_u(a, 32L), 0xc0000000L), i64.and(i64.shr_u(a, 29L), 0x3fffffffL)), i64.or(i64.and(i64.shr_u(a, 32L), 0x80000000L), select(i64.shr_u(i64.or(0x10000000000000L, i64.and(a, 0xfffffffffffffL)), i64.sub(926L, i64.and(i64.shr_u(a, 52L), 2047L))), 0L, i64.ge_u(i64.and(i64.shr_u(a, 52L), 2047L), 874L))), i64.gt_u(i64.and(i64.shr_u(a, 52L), 2047L), 896L))",
+  "the single with the bits of a double that a single can hold: truncated, nothing is signalled",
+);
 value("vdup_lo", "i8x16.shuffle[0,1,2,3,4,5,6,7,0,1,2,3,4,5,6,7](va, va)");
 
 // --- floating point: native when MXCSR allows and nothing is special, else an exact helper ---

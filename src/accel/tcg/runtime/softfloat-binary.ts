@@ -28,6 +28,7 @@ import {
   sfMask,
   sfRaise,
   sfRounding,
+  sfTinyBefore,
   sfSetFlags,
   sfSetUp,
   sigAdd,
@@ -150,7 +151,7 @@ export function roundPack(sign: u32, exp: i32, high: u64, low: u64, fraction: u3
   }
   const d = u32(1 - bias - exp);
   // Tiny unless rounding with an unbounded exponent would reach the smallest normal number.
-  const tiny = !(d == 1 && ~(high >> cut) << (63 - fraction) == 0 && sfIncrement(sign, 1, rest));
+  const tiny = sfTinyBefore || !(d == 1 && ~(high >> cut) << (63 - fraction) == 0 && sfIncrement(sign, 1, rest));
   if (tiny && sfFtz && (sfMask & SF_UNDERFLOW) != 0) {
     sfRaise(SF_UNDERFLOW | SF_INEXACT);
     return signBit;

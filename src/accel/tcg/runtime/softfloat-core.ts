@@ -41,6 +41,13 @@ export let sfDaz: bool = false;
 /** Tiny results become zeros while underflow is masked. */
 export let sfFtz: bool = false;
 
+/** Underflow is detected before rounding (PowerPC), not after it. */
+export let sfTinyBefore: bool = false;
+
+export function sfSetTinyBefore(on: bool): void {
+  sfTinyBefore = on;
+}
+
 /** Starts an operation with clean flags. */
 // @ts-ignore: decorator
 @inline

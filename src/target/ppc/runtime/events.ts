@@ -3,6 +3,7 @@ import {
   CRF, CTR, DEC_DEADLINE, EV_CHECK, EV_EXIT, EVENTS, EXC_VECTOR, FP_LAZY, FPSCR, GLOBALS_END, GPR, HALT_STOPPED, HALTED, MSR_ME, NIP,
   PC_EXACT, PENDING, RESERVE_EA, SLB, SPR, SPR_CTRL, SPR_PIR, CPU_INDEX, TLB_USED, V_TRACE, VSCR, VSR, VECTORS_END, XER_BYTES,
 } from "../layout";
+import { sfSetTinyBefore } from "../../../accel/tcg/runtime/softfloat-core";
 import { env, hostDecrementerSet } from "./env";
 import { deliverPending, enter } from "./interrupts";
 import { flushTlb } from "./mmu";
@@ -25,6 +26,7 @@ export function serviceEvents(): u32 {
 
 /** Power-on state of the current vCPU: stopped. Model, LPCR and page tables are kept. */
 export function resetCpu(): void {
+  sfSetTinyBefore(true);
   memory.fill(env + GPR, 0, GLOBALS_END);
   memory.fill(env + VSR, 0, VECTORS_END - VSR);
   memory.fill(env + SPR, 0, 8192);

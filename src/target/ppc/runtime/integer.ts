@@ -49,7 +49,7 @@ export function h_dive(a: u64, b: u64, imm: u32): u64 {
       else {
         const v = n / d;
         good = v == <i64>(<i32>v);
-        q = <u64>v & 0xffffffff;
+        q = good ? <u64>v : 0;
       }
     } else {
       const n = a << 32;
@@ -58,6 +58,7 @@ export function h_dive(a: u64, b: u64, imm: u32): u64 {
       else {
         q = n / d;
         good = q >> 32 == 0;
+        if (!good) q = 0;
       }
     }
   } else if (kind == 3) {
@@ -70,7 +71,8 @@ export function h_dive(a: u64, b: u64, imm: u32): u64 {
     if (negative) q = 0 - q;
   }
   if ((imm & 0x100) != 0) return good ? 0 : 1;
-  return good ? q : 0;
+  // Without a quotient the result is undefined.
+  return q;
 }
 
 export function h_popcntb(a: u64, b: u64, imm: u32): u64 {
