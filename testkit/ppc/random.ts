@@ -25,24 +25,108 @@ export class Random {
 }
 
 const INTEGERS = [
-  0n, 1n, 2n, 7n, 8n, 31n, 32n, 33n, 63n, 64n, 65n, 127n, 128n, 0x7fn, 0xffn, 0x7fffn, 0x8000n, 0xffffn, 0x7fffffffn, 0x80000000n, 0xffffffffn,
-  0x100000000n, 0x7fffffffffffffffn, 0x8000000000000000n, 0xffffffffffffffffn, 0xffffffff80000000n, 0xfffffffffffffffen, 0x0123456789abcdefn,
+  0n,
+  1n,
+  2n,
+  7n,
+  8n,
+  31n,
+  32n,
+  33n,
+  63n,
+  64n,
+  65n,
+  127n,
+  128n,
+  0x7fn,
+  0xffn,
+  0x7fffn,
+  0x8000n,
+  0xffffn,
+  0x7fffffffn,
+  0x80000000n,
+  0xffffffffn,
+  0x100000000n,
+  0x7fffffffffffffffn,
+  0x8000000000000000n,
+  0xffffffffffffffffn,
+  0xffffffff80000000n,
+  0xfffffffffffffffen,
+  0x0123456789abcdefn,
 ];
 const F64 = [
-  0n, 1n << 63n, 0x3ff0000000000000n, 0xbff0000000000000n, 0x4000000000000000n, 0x7ff0000000000000n, 0xfff0000000000000n, 0x7ff8000000000000n,
-  0x7ff0000000000001n, 0xfff8000000000001n, 0x7ff4000000000000n, 1n, 0x000fffffffffffffn, 0x0010000000000000n, 0x7fefffffffffffffn, 0x3ff0000000000001n,
-  0x41dfffffffc00000n, 0x41e0000000000000n, 0xc1e0000000000000n, 0x43e0000000000000n, 0xc3e0000000000000n, 0x43f0000000000000n, 0x3fe0000000000000n,
-  0x3ff8000000000000n, 0x4004000000000000n, 0xbfe0000000000000n, 0x36a0000000000000n, 0x380fffffffffffffn, 0x47efffffe0000000n, 0x47efffffffffffffn,
-  0x3ca0000000000000n, 0x4330000000000001n,
+  0n,
+  1n << 63n,
+  0x3ff0000000000000n,
+  0xbff0000000000000n,
+  0x4000000000000000n,
+  0x7ff0000000000000n,
+  0xfff0000000000000n,
+  0x7ff8000000000000n,
+  0x7ff0000000000001n,
+  0xfff8000000000001n,
+  0x7ff4000000000000n,
+  1n,
+  0x000fffffffffffffn,
+  0x0010000000000000n,
+  0x7fefffffffffffffn,
+  0x3ff0000000000001n,
+  0x41dfffffffc00000n,
+  0x41e0000000000000n,
+  0xc1e0000000000000n,
+  0x43e0000000000000n,
+  0xc3e0000000000000n,
+  0x43f0000000000000n,
+  0x3fe0000000000000n,
+  0x3ff8000000000000n,
+  0x4004000000000000n,
+  0xbfe0000000000000n,
+  0x36a0000000000000n,
+  0x380fffffffffffffn,
+  0x47efffffe0000000n,
+  0x47efffffffffffffn,
+  0x3ca0000000000000n,
+  0x4330000000000001n,
 ];
-const F32 = [0n, 0x80000000n, 0x3f800000n, 0xbf800000n, 0x7f800000n, 0xff800000n, 0x7fc00000n, 0x7f800001n, 0xffc00001n, 1n, 0x007fffffn, 0x00800000n, 0x7f7fffffn, 0x4f000000n, 0xcf000000n, 0x4f800000n, 0x3f000000n, 0x3fc00000n, 0x40200000n];
+const F32 = [
+  0n,
+  0x80000000n,
+  0x3f800000n,
+  0xbf800000n,
+  0x7f800000n,
+  0xff800000n,
+  0x7fc00000n,
+  0x7f800001n,
+  0xffc00001n,
+  1n,
+  0x007fffffn,
+  0x00800000n,
+  0x7f7fffffn,
+  0x4f000000n,
+  0xcf000000n,
+  0x4f800000n,
+  0x3f000000n,
+  0x3fc00000n,
+  0x40200000n,
+];
 
 export type Values = "integer" | "f64" | "f32" | "single";
 
 function value(r: Random, kind: Values): bigint {
   if (kind === "single") {
     // A double that a single can hold.
-    if (r.below(3) === 0) return r.pick([0n, 1n << 63n, 0x3ff0000000000000n, 0x7ff0000000000000n, 0x7ff8000000000000n, 0x7ff4000000000000n, 0x36a0000000000000n, 0x47efffffe0000000n, 0x3810000000000000n]);
+    if (r.below(3) === 0)
+      return r.pick([
+        0n,
+        1n << 63n,
+        0x3ff0000000000000n,
+        0x7ff0000000000000n,
+        0x7ff8000000000000n,
+        0x7ff4000000000000n,
+        0x36a0000000000000n,
+        0x47efffffe0000000n,
+        0x3810000000000000n,
+      ]);
     const b = new DataView(new ArrayBuffer(8));
     b.setUint32(0, r.below(2) ? r.next() : ((r.next() & 0x807fffff) | ((110 + r.below(34)) << 23)) >>> 0);
     b.setFloat64(0, b.getFloat32(0));
@@ -54,7 +138,12 @@ function value(r: Random, kind: Values): bigint {
     return (r.u64() & 0x800fffffffffffffn) | (BigInt(1023 - 60 + r.below(120)) << 52n);
   }
   if (kind === "f32") {
-    const one = () => (r.below(2) ? r.pick(F32) : r.below(3) ? BigInt((r.next() & 0x807fffff) | ((100 + r.below(60)) << 23)) & 0xffffffffn : BigInt(r.next()));
+    const one = () =>
+      r.below(2)
+        ? r.pick(F32)
+        : r.below(3)
+          ? BigInt((r.next() & 0x807fffff) | ((100 + r.below(60)) << 23)) & 0xffffffffn
+          : BigInt(r.next());
     return (one() << 32n) | one();
   }
   switch (r.below(4)) {

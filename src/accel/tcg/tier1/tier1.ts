@@ -25,9 +25,10 @@ class Compiled implements CodeUser {
 
 /** Operations whose immediate's upper half is a helper's table index. */
 const CALLS = new Set(
-  OPS.filter((o) => o.special && /^(callp|callcc|fhelper|fvhelper|vcallp|fv3helper|vcall3p)$|^v(f(min|max|cmp|sqrt|round)|cvt)/.test(o.name)).map(
-    (o) => o.code,
-  ),
+  OPS.filter(
+    (o) =>
+      o.special && /^(callp|callcc|fhelper|fvhelper|vcallp|fv3helper|vcall3p)$|^v(f(min|max|cmp|sqrt|round)|cvt)/.test(o.name),
+  ).map((o) => o.code),
 );
 /** Regions of one module, and how many turns a region waits for others. */
 const BATCH = 24;

@@ -12,7 +12,7 @@ import { fromInt, roundIntegral, roundMagnitude, tooLarge, wasInexact } from "..
 import { env } from "./env";
 import { arith, fromSingleBits, toSingleBits, widen } from "./fp-arith";
 import {
-  beginFp, beginFpRounding, classOf, classOfSingle, endFp, FPCC, fpscr, invalid, raiseEnabled, roundingOf, setFpscrLow, setFprf, suppressed, VE,
+  beginFp, beginFpRounding, causes, classOf, classOfSingle, endFp, FPCC, fpscr, invalid, raiseEnabled, roundingOf, setFpscrLow, setFprf, suppressed, VE,
   VXCVI, VXSNAN, VXVC,
 } from "./fpscr";
 
@@ -84,7 +84,7 @@ function toInteger(bits: u64, f: u32, kind: u32): u64 {
   if (isNan(bits, f)) {
     if (isSignalling(bits, f)) invalid(VXSNAN);
     invalid(VXCVI);
-    return kind == 0 ? 0xffffffff80000000 : kind == 2 ? 0x8000000000000000 : 0;
+    return kind == 0 ? 0x80000000 : kind == 2 ? 0x8000000000000000 : 0;
   }
   const sign = signOf(bits, f);
   const c = unpack(bits, f);
@@ -119,7 +119,7 @@ function saturated(v: u64): u64 {
   return v;
 }
 
-/** fcti*, xscvdps*ds...: imm bits 0-1 kind, bit 2 = toward zero, bit 3 = result in both words. FPRF is left alone. */
+/** fcti*, xscvdps*ds...: imm bits 0-1 kind, bit 2 = toward zero, bit 3 = result in both words, bit 4 = FPRF is that of a NaN when invalid. */
 export function h_fcti(a: u64, b: u64, imm: u32): u64 {
   const at = <usize>a;
   const old = fpscr();
@@ -127,6 +127,8 @@ export function h_fcti(a: u64, b: u64, imm: u32): u64 {
   let r = toInteger(load<u64>(at, 16), F64, imm & 3);
   const keep = suppressed();
   endFp(true);
+  // Undefined in the manual; as QEMU has it.
+  if ((imm & 16) != 0 && causes != 0 && !keep) setFprf(0x11);
   if ((imm & 8) != 0) r = (r << 32) | (r & 0xffffffff);
   if (keep) v128.store(at, v128.load(target(imm)));
   else {

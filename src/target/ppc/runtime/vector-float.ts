@@ -7,6 +7,7 @@ import { ROUND_DOWN, ROUND_NEAREST, ROUND_UP, ROUND_ZERO, sfBegin } from "../../
 import { compareBits, F32, F64, isNan, quiet, roundPack } from "../../../accel/tcg/runtime/softfloat-binary";
 import { roundIntegral } from "../../../accel/tcg/runtime/softfloat-convert";
 import { env } from "./env";
+import { FPCC, fpscr, setFpscrLow } from "./fpscr";
 import { ADD, arith, MADD, NMSUB, RECIPROCAL, RSQRT, SUB } from "./fp-arith";
 
 // @ts-ignore: decorator
@@ -129,9 +130,8 @@ export function h_vcf(a: u64, b: u64, imm: u32): u64 {
     }
     const signed = (imm & 1) != 0;
     let r: u32 = 0;
-    if (isNan(x, F32)) {
-      saturated = true;
-    } else {
+    // A NaN becomes 0 and does not count as saturated.
+    if (!isNan(x, F32)) {
       const v = Math.trunc(<f64>reinterpret<f32>(x) * reinterpret<f64>(<u64>(1023 + uim) << 52));
       const most: f64 = signed ? 2147483647 : 4294967295;
       const least: f64 = signed ? -2147483648 : 0;
@@ -194,7 +194,7 @@ function inClass(x: u64, f: u32, dcmx: u32): bool {
 export function h_tstdc(a: u64, b: u64, imm: u32): u64 {
   const single = (imm & 0x80) != 0;
   let r: u64 = <i64>a < 0 ? 8 : 0;
-  if (!single) return r | (inClass(a, F64, imm & 127) ? 2 : 0);
+  if (!single) return toFpcc(r | (inClass(a, F64, imm & 127) ? 2 : 0));
   const e = (a >> 52) & 0x7ff;
   const m = a & 0x7fffffffffffffff;
   // Denormal as a single, or not a single at all.
@@ -206,6 +206,11 @@ export function h_tstdc(a: u64, b: u64, imm: u32): u64 {
   const exact = isNumber ? <f64>(<f32>s) == s : (a & 0x1fffffff) == 0;
   if (match) r |= 2;
   if (!exact) r |= 1;
+  return toFpcc(r);
+}
+
+function toFpcc(r: u64): u64 {
+  setFpscrLow((fpscr() & ~FPCC) | (<u32>r << 12));
   return r;
 }
 

@@ -7,6 +7,9 @@ import { fprBits } from "./float.js";
 import { loadArranged, storeArranged } from "./vsx.js";
 
 const VX = (op: number) => `000100 vrt:5 vra:5 vrb:5 #${op}:11` as "000100 vrt:5 vra:5 vrb:5 #0:11";
+/** The same without VRA, without VRB. */
+const VXB = (op: number) => `000100 vrt:5 /5 vrb:5 #${op}:11` as "000100 vrt:5 /5 vrb:5 #0:11";
+const VXA = (op: number) => `000100 vrt:5 vra:5 /5 #${op}:11` as "000100 vrt:5 vra:5 /5 #0:11";
 const VA = (op: number) => `000100 vrt:5 vra:5 vrb:5 vrc:5 #${op}:6` as "000100 vrt:5 vra:5 vrb:5 vrc:5 #0:6";
 const VC = (op: number) => `000100 vrt:5 vra:5 vrb:5 rc:1 #${op}:10` as "000100 vrt:5 vra:5 vrb:5 rc:1 #0:10";
 const V3 = { isa300: true } as const;
@@ -144,7 +147,7 @@ for (const [name, op, what] of [
   ["vupkhsw", 1614, "vunpackhswd"],
   ["vupklsw", 1742, "vunpacklswd"],
 ] as const)
-  S(name, VX(op), (t, f) => void t.op(what, vr(f.vrt), vr(f.vrb)));
+  S(name, VXB(op), (t, f) => void t.op(what, vr(f.vrt), vr(f.vrb)));
 for (const [name, op, size] of [
   ["vspltb", 524, 1],
   ["vsplth", 588, 2],
@@ -338,8 +341,8 @@ for (const [name, op, imm] of [
   ["vmul10uq", 513, 0],
   ["vmul10cuq", 1, 1],
 ] as const)
-  H(name, VX(op), (t, f) => void t.vcall("h_vmul10", vr(f.vrt), vr(f.vra), vr(f.vra), imm), V3);
-H("vsbox", VX(1480), (t, f) => void t.vcall("h_vaes", vr(f.vrt), vr(f.vra), vr(f.vra), 4));
+  H(name, VXA(op), (t, f) => void t.vcall("h_vmul10", vr(f.vrt), vr(f.vra), vr(f.vra), imm), V3);
+H("vsbox", VXA(1480), (t, f) => void t.vcall("h_vaes", vr(f.vrt), vr(f.vra), vr(f.vra), 4));
 for (const [name, op, wide] of [
   ["vshasigmaw", 1666, 0],
   ["vshasigmad", 1730, 32],
@@ -368,7 +371,7 @@ for (const [name, op, helper, imm, options] of [
   ["vrfip", 650, "h_vfp1", 6, {}],
   ["vrfim", 714, "h_vfp1", 7, {}],
 ] as const)
-  H(name, VX(op), (t, f) => void t.vcall(helper, vr(f.vrt), vr(f.vrb), vr(f.vrb), imm), options);
+  H(name, VXB(op), (t, f) => void t.vcall(helper, vr(f.vrt), vr(f.vrb), vr(f.vrb), imm), options);
 for (const [name, sub, helper, imm] of [
   ["vnegw", 6, "h_vneg", 2],
   ["vnegd", 7, "h_vneg", 3],
@@ -475,12 +478,12 @@ for (const [name, op, size, right] of [
 
 // --- VSCR ---
 const SCR = section("Power ISA I 6.13", { needs: "vec" });
-SCR("mfvscr", VX(1540), (t, f) => {
+SCR("mfvscr", "000100 vrt:5 /5 /5 #1540:11", (t, f) => {
   const sat = t.t("xori", t.t("vzeros", L.SATURATED), NONE, 1);
   const nj = t.op("ldst32", t.b.temp(), NONE, NONE, L.VSCR);
   t.op("vins64_1", vr(f.vrt), t.v("vzero"), t.t("or", sat, nj));
 });
-SCR("mtvscr", VX(1604), (t, f) => {
+SCR("mtvscr", "000100 /5 /5 vrb:5 #1604:11", (t, f) => {
   const low = t.t("vlane64_1", vr(f.vrb));
   t.callPure("h_write_vscr", low);
   t.op("vfromlo", L.SATURATED, t.t("andi", low, NONE, 1));

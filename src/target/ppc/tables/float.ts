@@ -85,20 +85,22 @@ for (const [name, op, xop, store] of [
 
 const MOVE = section("Power ISA I 4.6.5", { needs: "fp" });
 const X = (op: number) => `111111 frt:5 fra:5 frb:5 #${op}:10 rc:1` as "111111 frt:5 fra:5 frb:5 #0:10 rc:1";
+/** The same without FRA. */
+const XB = (op: number) => `111111 frt:5 /5 frb:5 #${op}:10 rc:1` as "111111 frt:5 /5 frb:5 #0:10 rc:1";
 const low = (t: PpcTranslator, frt: number, v: number) => void t.op("vlow", vsr(frt), v);
-MOVE("fmr", X(72), (t, f) => {
+MOVE("fmr", XB(72), (t, f) => {
   low(t, f.frt, vsr(f.frb));
   record(t, f.rc);
 });
-MOVE("fneg", X(40), (t, f) => {
+MOVE("fneg", XB(40), (t, f) => {
   low(t, f.frt, t.v("f64x2.neg", vsr(f.frb)));
   record(t, f.rc);
 });
-MOVE("fabs", X(264), (t, f) => {
+MOVE("fabs", XB(264), (t, f) => {
   low(t, f.frt, t.v("f64x2.abs", vsr(f.frb)));
   record(t, f.rc);
 });
-MOVE("fnabs", X(136), (t, f) => {
+MOVE("fnabs", XB(136), (t, f) => {
   low(t, f.frt, t.v("f64x2.neg", t.v("f64x2.abs", vsr(f.frb))));
   record(t, f.rc);
 });
@@ -138,12 +140,18 @@ for (const [primary, single] of [
     ["fadd", 21, "add"],
     ["fsub", 20, "sub"],
     ["fdiv", 18, "div"],
+  ] as const)
+    AR(name + s, `#${primary}:6 frt:5 fra:5 frb:5 /5 #${op}:5 rc:1`, (t, f) => {
+      scalar(t, what, single, f.frt, f.fra, f.frb, f.frb);
+      record(t, f.rc);
+    });
+  for (const [name, op, what] of [
     ["fsqrt", 22, "sqrt"],
     ["fre", 24, "re"],
     ["frsqrte", 26, "rsqrte"],
   ] as const)
-    AR(name + s, `#${primary}:6 frt:5 fra:5 frb:5 /5 #${op}:5 rc:1`, (t, f) => {
-      scalar(t, what, single, f.frt, f.fra, f.frb, f.frb);
+    AR(name + s, `#${primary}:6 frt:5 /5 frb:5 /5 #${op}:5 rc:1`, (t, f) => {
+      scalar(t, what, single, f.frt, f.frb, f.frb, f.frb);
       record(t, f.rc);
     });
   AR(`fmul${s}`, `#${primary}:6 frt:5 fra:5 /5 frc:5 #25:5 rc:1`, (t, f) => {
@@ -161,7 +169,7 @@ for (const [primary, single] of [
       record(t, f.rc);
     });
 }
-AR("frsp", X(12), (t, f) => {
+AR("frsp", XB(12), (t, f) => {
   scalar(t, "rsp", false, f.frt, f.frb, f.frb, f.frb);
   record(t, f.rc);
 });
@@ -187,8 +195,8 @@ for (const [name, op, kind] of [
   ["fctidu", 942, 3],
   ["fctiduz", 943, 7],
 ] as const)
-  CV(name, X(op), (t, f) => {
-    unary(t, "h_fcti", f.frt, f.frb, kind);
+  CV(name, XB(op), (t, f) => {
+    unary(t, "h_fcti", f.frt, f.frb, kind | 16);
     record(t, f.rc);
   });
 for (const [name, primary, op, imm] of [
@@ -207,7 +215,7 @@ for (const [name, op, mode] of [
   ["frip", 456, 2],
   ["frim", 488, 3],
 ] as const)
-  CV(name, X(op), (t, f) => {
+  CV(name, XB(op), (t, f) => {
     unary(t, "h_fri", f.frt, f.frb, mode);
     record(t, f.rc);
   });
