@@ -5,6 +5,8 @@
 import { VmError } from "../base/errors.js";
 import type { Host } from "../host/host.js";
 import type { AcceleratorName } from "./accelerator.js";
+import { autoChoice } from "./facts.js";
+import { calibrate } from "./kvm/calibrate.js";
 import { cannotOpen, type KvmHost, openKvm } from "./kvm/host.js";
 
 /** One entry of `-accel` or `-machine accel=`. */
@@ -28,6 +30,20 @@ export function wrongArchitecture(name: AcceleratorName, guest: string, hostArch
   return `KVM runs guests of the host's own architecture: this host is ${hostArch === "x64" ? "x86_64" : hostArch}, the guest ${guest}; use -accel tcg`;
 }
 
+/** `auto`: KVM where it can run the guest and is fast in every mode. */
+async function chooseByFacts(guest: string, host: Host): Promise<AcceleratorChoice> {
+  if (wrongArchitecture("kvm", guest, host.arch)) return { name: "tcg", notes: [] };
+  const kvm = await openKvm(host);
+  if (cannotOpen(kvm)) return { name: "tcg", notes: [] };
+  const { takes } = autoChoice(
+    kvm,
+    calibrate(kvm.device, () => host.clock.monotonicNs()),
+  );
+  if (takes === "kvm") return { name: "kvm", kvm, notes: [] };
+  kvm.device.close();
+  return { name: "tcg", notes: [] };
+}
+
 /**
  * Takes the first that this host can give.
  * @throws VmError "accel/unavailable" with the reasons when there is none
@@ -40,7 +56,7 @@ export async function chooseAccelerator(
   const lines: string[] = [];
   for (const { name } of wanted) {
     if (name === "tcg") return { name, notes: lines.length > 0 ? [...lines, "falling back to tcg"] : [] };
-    if (name === "auto") throw new VmError("accel/unavailable", "-accel auto: not in this version");
+    if (name === "auto") return chooseByFacts(guest, host);
     const reason = wrongArchitecture(name, guest, host.arch);
     if (reason) {
       lines.push(`invalid accelerator ${name}`, reason);

@@ -1,5 +1,7 @@
 /** The programs: chooses the personality by name, runs it, and gives the exit status. */
 import { VmError } from "../base/errors.js";
+import { bench } from "./verbs/bench.js";
+import { doctor } from "./verbs/doctor.js";
 import { run } from "./verbs/run.js";
 import { system } from "./verbs/system.js";
 import { tandem } from "./verbs/tandem.js";
@@ -15,7 +17,7 @@ export async function main(program: ProgramName, args: readonly string[]): Promi
   try {
     status =
       program === "tandem"
-        ? await tandem(args, { run })
+        ? await tandem(args, { run, doctor, bench })
         : await system(program, args, program === "tandem-system-i386" ? "i386" : "x86_64");
   } catch (e) {
     if (!(e instanceof VmError)) throw e;

@@ -86,6 +86,7 @@ export const OTHER_MACHINES = ["q35", "microvm", "isapc", "xenfv", "xenpv"];
 
 export const ACCELERATORS = [
   { name: "tcg", description: "translation of guest code to WebAssembly" },
+  { name: "auto", description: "kvm where it can run the guest and is fast, else tcg" },
   { name: "kvm", description: "the host's processor through Linux's KVM" },
 ] as const;
 

@@ -19,7 +19,8 @@ export type GuestArch = "x86_64" | "i386";
 
 /** One `-accel`, in the order of preference. */
 export interface AccelConfig {
-  readonly name: "tcg" | "kvm";
+  /** "auto": whichever is fast here. */
+  readonly name: "tcg" | "kvm" | "auto";
   readonly props: Properties;
 }
 

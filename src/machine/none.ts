@@ -12,7 +12,7 @@ export const createNone: CreateBoard = async (config) => {
   const spaces = [new AddressSpace("memory", 2 ** 40, ram), new AddressSpace("I/O", 0x10000, ram)];
   let running = false;
   const board: Board = {
-    accelerator: config.accel.find((a) => a.name === "tcg")?.name ?? config.accel[0]!.name,
+    accelerator: "tcg",
     get running() {
       return running;
     },

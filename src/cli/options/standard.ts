@@ -68,7 +68,8 @@ function parseMachine(draft: Draft, value: string, origin: string): void {
 }
 
 function accelConfig(name: string, props: ReadonlyMap<string, string>, origin: string) {
-  if (name !== "tcg" && name !== "kvm") throw new VmError("accel/unknown", `${origin}: invalid accelerator ${name}`);
+  if (name !== "tcg" && name !== "kvm" && name !== "auto")
+    throw new VmError("accel/unknown", `${origin}: invalid accelerator ${name}`);
   return { name, props: toProperties(props) } as const;
 }
 
@@ -86,7 +87,8 @@ function parseAccel(draft: Draft, value: string, origin: string): void {
     if (tb !== undefined) kept.set("tb-size", String(tb));
     reader.only("split-wx", ["off"]);
     reader.end();
-  } else if (name === "kvm") {
+  } else if (name === "auto") reader.end();
+  else if (name === "kvm") {
     const assist = reader.flag("x-assist");
     if (assist !== undefined) kept.set("x-assist", assist ? "on" : "off");
     reader.only("kernel-irqchip", ["off"], "is not supported: the interrupt controllers are the machine's own");

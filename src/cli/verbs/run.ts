@@ -5,7 +5,9 @@
  */
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { chooseAccelerator } from "../../accel/choose.js";
 import { packageRoot } from "../../host/node/built-in.js";
+import { nodeHost } from "../../host/node/index.js";
 import { createMachine, type Machine } from "../../index.js";
 import { PromptWatch } from "./prompt.js";
 import { onTermination } from "./signals.js";
@@ -13,19 +15,33 @@ import { system } from "./system.js";
 
 /** No kernel messages, no checks that a virtual machine does not need; the time stamp counter's rate, which is 1 GHz. */
 const APPEND = "console=ttyS0 quiet tsc=reliable tsc_early_khz=1000000 no_timer_check";
+/** On KVM the rate is the host's. */
+const APPEND_KVM = "console=ttyS0 quiet tsc=reliable no_timer_check";
 /** With deadlines in TSC ticks the APIC timer's rate need not be measured either. */
 const CPU = "qemu64,+tsc-deadline";
 const END_LINE = "poweroff";
 
 /** The embedded guest as options; what the user adds comes later and wins. */
-export function guestOptions(root: string): string[] {
+export function guestOptions(root: string, accelerator: "tcg" | "kvm" = "tcg"): string[] {
   const image = (name: string) => join(root, "guests/x86_64", name);
-  return ["-cpu", CPU, "-m", "256", "-kernel", image("bzImage"), "-initrd", image("initrd.lz4"), "-append", APPEND];
+  return [
+    "-cpu",
+    CPU,
+    "-m",
+    "256",
+    "-kernel",
+    image("bzImage"),
+    "-initrd",
+    image("initrd.lz4"),
+    "-append",
+    accelerator === "kvm" ? APPEND_KVM : APPEND,
+  ];
 }
 
 /** @returns the exit status @throws VmError */
 export async function run(extra: readonly string[]): Promise<number> {
-  const options = [...guestOptions(packageRoot()), ...extra];
+  const accelerator = await acceleratorFor(extra);
+  const options = [...guestOptions(packageRoot(), accelerator), ...(asksFor(extra) ? [] : ["-accel", accelerator]), ...extra];
   if (process.stdin.isTTY) return system("tandem", ["-nographic", ...options], "x86_64");
   const machine = await createMachine({ args: ["-nodefaults", "-vga", "none", ...options], ...STREAM_SERIAL });
   const stop = onTermination(() => machine.quit());
@@ -40,6 +56,19 @@ export async function run(extra: readonly string[]): Promise<number> {
   } finally {
     stop();
   }
+}
+
+/** Whether the user has named an accelerator. */
+const asksFor = (extra: readonly string[]) =>
+  extra.some((o, i) => /^-?-(accel|enable-kvm)$/.test(o) || (/^-?-(machine|M)$/.test(extra[i - 1] ?? "") && /accel=/.test(o)));
+
+/** The accelerator that the guest will run on: the user's first, else `auto`'s. */
+async function acceleratorFor(extra: readonly string[]): Promise<"tcg" | "kvm"> {
+  if (asksFor(extra))
+    return /(^| )(-?-accel (accel=)?kvm|-?-enable-kvm|-?-(machine|M) \S*accel=kvm)/.test(extra.join(" ")) ? "kvm" : "tcg";
+  const { name, kvm } = await chooseAccelerator([{ name: "auto" }], "x86_64", nodeHost());
+  kvm?.device.close();
+  return name;
 }
 
 const STREAM_SERIAL = {

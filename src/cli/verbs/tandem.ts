@@ -6,6 +6,8 @@ const HELP = `${VERSION_LINE}
 usage: tandem VERB [arguments]
 
   run [-- QEMU options]   boots the embedded Linux guest to a shell; with input from a pipe, runs its lines there
+  doctor [--json]         what accelerates guests on this host, what -accel auto takes and why
+  bench accel [--json]    the same work under tcg, under kvm and on the host, side by side
   help                    this text
   version                 versions
 
@@ -13,17 +15,21 @@ Machines of your own: tandem-system-x86_64 -help, tandem-system-i386 -help
 `;
 
 /** Verbs that are planned and refused until they are there. */
-const LATER = ["doctor", "img", "manage", "bench"];
+const LATER = ["img", "manage"];
 
 /** @returns the exit status @throws VmError */
 export async function tandem(
   args: readonly string[],
-  verbs: { readonly run: (args: readonly string[]) => Promise<number> },
+  verbs: Readonly<Record<"run" | "doctor" | "bench", (args: readonly string[]) => Promise<number>>>,
 ): Promise<number> {
   const [verb = "help", ...rest] = args;
   switch (verb) {
     case "run":
       return verbs.run(rest[0] === "--" ? rest.slice(1) : rest);
+    case "doctor":
+      return verbs.doctor(rest);
+    case "bench":
+      return verbs.bench(rest);
     case "help":
     case "-h":
     case "-help":

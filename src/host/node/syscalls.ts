@@ -27,6 +27,8 @@ interface Koffi {
   address(value: unknown): number | bigint;
   view(pointer: unknown, length: number): ArrayBuffer;
   errno(): number;
+  proto(prototype: string): unknown;
+  call(pointer: unknown, prototype: unknown, ...args: unknown[]): unknown;
 }
 
 /** @throws VmError "host/no-ffi" with the reason */
