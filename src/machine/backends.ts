@@ -10,7 +10,7 @@ import type { GraphNode } from "../block/graph-node.js";
 import type { Chardev, ChardevFrontend } from "../host/chardev.js";
 import type { Host } from "../host/host.js";
 import { ChardevMux, type MuxActions } from "./chardev-mux.js";
-import type { ChardevConfig, MachineConfig } from "./config.js";
+import type { ChardevConfig, FdSetConfig, MachineConfig } from "./config.js";
 import { LogFile } from "./log-file.js";
 import { NullChardev, RingbufChardev, StreamChardev } from "./memory-chardevs.js";
 import { Networks } from "./networks.js";
@@ -36,10 +36,14 @@ export class Backends {
   private constructor(private readonly host: Host) {
     this.graph = new BlockGraph(host);
   }
+  private constructor(
+    private readonly host: Host,
+    private readonly fdSets: readonly FdSetConfig[],
+  ) {}
 
   /** @throws VmError for the first that cannot be opened; the others are closed again */
   static async open(config: MachineConfig, host: Host, actions: MuxActions, signal?: AbortSignal): Promise<Backends> {
-    const b = new Backends(host);
+    const b = new Backends(host, config.fdSets);
     try {
       if (config.trace.file !== undefined) b.traceLog = await b.openLog("-D", config.trace.file, false);
       // Said once all is open: an error stands alone.
@@ -63,9 +67,18 @@ export class Backends {
     }
   }
 
+  /** `/dev/fdset/N` is the first descriptor of that set. @throws VmError */
+  private resolveFdSet(path: string): string {
+    const set = /^\/dev\/fdset\/(\d+)$/.exec(path)?.[1];
+    if (set === undefined) return path;
+    const found = this.fdSets.find((s) => s.set === Number(set));
+    if (!found) throw new VmError("block/not-found", "No such descriptor set; -add-fd makes one");
+    return `/dev/fd/${found.fd}`;
+  }
+
   private async openLog(origin: string, path: string, append: boolean): Promise<LogFile> {
     try {
-      const log = await LogFile.open(this.host.files, path, append, (e) =>
+      const log = await LogFile.open(this.host.files, this.resolveFdSet(path), append, (e) =>
         this.host.note(`${origin} ${path}: ${e instanceof Error ? e.message : e}`),
       );
       this.logs.push(log);

@@ -124,6 +124,17 @@ export interface MonitorConfig {
   readonly pretty?: boolean | undefined;
 }
 
+/** What the process does around its machine. */
+export interface ProcessConfig {
+  /** `-daemonize` */
+  readonly daemonize: boolean;
+  /** `-pidfile` */
+  readonly pidFile?: string | undefined;
+  /** `-msg`: what messages begin with. */
+  readonly msgTimestamp: boolean;
+  readonly msgGuestName: boolean;
+}
+
 /** `-add-fd`: an inherited descriptor under a set's number, for paths `/dev/fdset/SET`. */
 export interface FdSetConfig {
   readonly set: number;
@@ -202,6 +213,7 @@ export interface MachineConfig {
   readonly serials: readonly SerialConfig[];
   readonly monitors: readonly MonitorConfig[];
   readonly fdSets: readonly FdSetConfig[];
+  readonly process: ProcessConfig;
   readonly display: "none";
   /** Off with -nographic: the firmware talks to the first serial port too. */
   readonly graphics: boolean;
@@ -249,6 +261,7 @@ export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
     serials: [],
     monitors: [],
     fdSets: [],
+    process: { daemonize: false, msgTimestamp: false, msgGuestName: false },
     display: "none",
     graphics: true,
     vga: "std",

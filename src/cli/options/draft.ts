@@ -10,12 +10,14 @@ import type {
   ChardevConfig,
   CpuConfig,
   DeviceConfig,
+  FdSetConfig,
   GlobalConfig,
   GuestArch,
   IcountConfig,
   MonitorConfig,
   NetdevConfig,
   ObjectConfig,
+  ProcessConfig,
   RtcConfig,
   SmpConfig,
 } from "../../machine/config.js";
@@ -81,6 +83,8 @@ export interface Draft {
   noReboot: boolean;
   noShutdown: boolean;
   incoming: string | undefined;
+  fdSets: FdSetConfig[];
+  process: Mutable<ProcessConfig>;
   startPaused: boolean;
   noDefaults: boolean;
   globals: GlobalConfig[];
@@ -131,6 +135,8 @@ export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly
     noReboot: false,
     noShutdown: false,
     incoming: undefined,
+    fdSets: [],
+    process: { daemonize: false, msgTimestamp: false, msgGuestName: false },
     startPaused: false,
     noDefaults: false,
     globals: [],

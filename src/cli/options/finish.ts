@@ -22,6 +22,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
   }
   if (draft.machineType === "none") draft.noDefaults = true;
   defaultCharacters(draft, streams);
+  checkProcess(draft);
   const drives = finishDrives(draft);
   const cards = finishNetwork(draft);
   checkCharacters(draft);
@@ -63,6 +64,8 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     noReboot: draft.noReboot,
     noShutdown: draft.noShutdown,
     incoming: draft.incoming,
+    fdSets: draft.fdSets,
+    process: draft.process,
     startPaused: draft.startPaused,
     noDefaults: draft.noDefaults,
     globals: draft.globals,
@@ -152,6 +155,15 @@ function checkMemoryBackend(draft: Draft, defaultBytes: number): void {
       "option/invalid",
       `${backend.origin}: Size specified by -m option must match size of explicitly specified 'memory-backend' property`,
     );
+}
+
+/** A daemon has no terminal. */
+function checkProcess(draft: Draft): void {
+  if (!draft.process.daemonize) return;
+  if (draft.nographic && draft.machineType !== "none")
+    throw new VmError("option/invalid", "-nographic: cannot be used with -daemonize");
+  const stdio = draft.chardevs.find((c) => c.backend === "stdio");
+  if (stdio) throw new VmError("option/invalid", `${stdio.origin}: cannot use stdio with -daemonize`);
 }
 
 /** Every chardev named exists, and one without a mux has one user. */

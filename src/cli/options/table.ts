@@ -5,9 +5,10 @@ import { DEBUG } from "./debug.js";
 import { DEVICES } from "./devices.js";
 import type { OptionGroup, OptionSpec } from "./draft.js";
 import { NETWORK } from "./network.js";
+import { PROCESS } from "./process.js";
 import { STANDARD } from "./standard.js";
 
-export const OPTION_GROUPS: readonly OptionGroup[] = [STANDARD, BLOCK, DEVICES, NETWORK, CHARACTERS, BOOT, DEBUG];
+export const OPTION_GROUPS: readonly OptionGroup[] = [STANDARD, BLOCK, DEVICES, NETWORK, CHARACTERS, BOOT, PROCESS, DEBUG];
 
 const byName = new Map<string, OptionSpec>(
   OPTION_GROUPS.flatMap((g) => g.options.flatMap((o) => o.names.map((n) => [n, o] as const))),
@@ -24,6 +25,10 @@ export const UNSUPPORTED_OPTIONS: ReadonlySet<string> = new Set(
     "ctrl-grab curses daemonize debugcon dfilter dtb dump-vmstate enable-fips enable-sync-profile fsdev full-screen fw_cfg gdb " +
     "g hax iscsi jitdump k loadvm mem-path mem-prealloc msg mtdblock no-kvm no-quit numa nouserconfig old-param " +
     "only-migratable option-rom overcommit perfmap pflash pidfile plugin portrait preconfig prom-env readconfig " +
+    "acpitable action alt-grab async-teardown audio audio-help audiodev balloon blockdev bt chroot compat cpu-pm " +
+    "ctrl-grab curses debugcon dfilter dtb dump-vmstate enable-fips enable-sync-profile fsdev full-screen fw_cfg gdb " +
+    "g hax iscsi jitdump k loadvm mem-path mem-prealloc mtdblock no-kvm no-quit numa nouserconfig old-param " +
+    "only-migratable option-rom perfmap pflash plugin portrait preconfig prom-env readconfig " +
     "rotate runas s sandbox sd sdl seed semihosting semihosting-config set shim singlestep smbios spice tb-size tdf tpmdev trace " +
     "usb usbdevice virtfs virtioserial vnc watchdog watchdog-action win2k-hack writeconfig xen-attach xen-domid " +
     "xen-domid-restrict"

@@ -2,11 +2,12 @@
 import { VmError } from "../../base/errors.js";
 import { nodeHost } from "../../host/node/index.js";
 import { startMachine } from "../../index.js";
-import type { GuestArch } from "../../machine/config.js";
+import type { GuestArch, MachineConfig } from "../../machine/config.js";
 import { DEVICE_TYPES } from "../../machine/device-types.js";
 import type { Machine } from "../../machine/vm.js";
 import { PrintAndExit } from "../options/draft.js";
 import { parseCommandLine } from "../options/parse.js";
+import { becomeDaemon, daemonReady, isDaemon, writePidFile } from "./daemon.js";
 import { onTermination } from "./signals.js";
 
 /** Loads the state that `-incoming` names. @throws VmError; the machine has ended then */
@@ -21,6 +22,11 @@ async function loadOrEnd(machine: Machine, uri: string, signal: AbortSignal): Pr
   }
 }
 
+/** `-msg`: what stands before the program's name. */
+function messagePrefix({ process: { msgTimestamp, msgGuestName }, name }: MachineConfig): () => string {
+  return () => `${msgTimestamp ? `${new Date().toISOString()} ` : ""}${msgGuestName && name !== undefined ? `${name} ` : ""}`;
+}
+
 /** Runs a machine as the arguments say. @returns the exit status @throws VmError */
 export async function system(program: string, args: readonly string[], arch: GuestArch): Promise<number> {
   const config = parseCommandLine(args, { program, arch, deviceTypes: DEVICE_TYPES });
@@ -28,7 +34,8 @@ export async function system(program: string, args: readonly string[], arch: Gue
     process.stdout.write(config.text);
     return 0;
   }
-  const host = nodeHost(program);
+  if (config.process.daemonize && !isDaemon()) return becomeDaemon(config);
+  const host = nodeHost(program, messagePrefix(config));
   const abort = new AbortController();
   let machine: Machine | undefined;
   const stop = onTermination((name, number) => {
@@ -37,6 +44,16 @@ export async function system(program: string, args: readonly string[], arch: Gue
     abort.abort();
   });
   machine = await startMachine(config, host, abort.signal);
+  let removePidFile = () => {};
+  try {
+    if (config.process.pidFile !== undefined) removePidFile = writePidFile(config.process.pidFile);
+  } catch (e) {
+    machine.quit(1);
+    await machine.ended;
+    throw e;
+  }
+  process.once("exit", removePidFile);
+  if (isDaemon()) daemonReady();
   if (abort.signal.aborted) machine.quit();
   else {
     if (!config.startPaused) machine.run();

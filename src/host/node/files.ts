@@ -49,6 +49,9 @@ function ioError(cause: unknown): VmError {
   return new VmError("block/io", reasonOf(cause), { cause });
 }
 
+/** Descriptors that the process inherited, as paths; pipes among them may be written. */
+const FD_FOLDER = "/dev/fd/";
+
 class NodeFile implements HostFile {
   constructor(
     readonly path: string,
@@ -87,6 +90,9 @@ class NodeFile implements HostFile {
       throw ioError(e);
     }
   }
+    /** A pipe: bytes go where they go. */
+    private readonly isPipe: boolean,
+  ) {}
 
   async read(offsetBytes: number, out: Uint8Array): Promise<number> {
     let done = 0;
@@ -107,7 +113,7 @@ class NodeFile implements HostFile {
     let done = 0;
     try {
       while (done < data.length) {
-        const { bytesWritten } = await this.handle.write(data, done, data.length - done, offsetBytes + done);
+        const { bytesWritten } = await this.handle.write(data, done, data.length - done, this.isPipe ? null : offsetBytes + done);
         done += bytesWritten;
       }
     } catch (e) {
@@ -136,6 +142,7 @@ class NodeFile implements HostFile {
 export const nodeFiles: HostFiles = {
   async open(path: string, options: HostFileOptions): Promise<HostFile> {
     let handle: FileHandle;
+    const inherited = path.startsWith(FD_FOLDER);
     try {
       const flags = options.readOnly
         ? constants.O_RDONLY
@@ -143,7 +150,7 @@ export const nodeFiles: HostFiles = {
           ? constants.O_RDWR | constants.O_CREAT | (options.lock ? 0 : constants.O_TRUNC)
           : constants.O_RDWR;
       // Without O_NONBLOCK the open of a FIFO would hold one of the few pool threads until somebody writes.
-      handle = await open(path, flags | constants.O_NONBLOCK, 0o666);
+      handle = await open(path, inherited ? flags : flags | constants.O_NONBLOCK, 0o666);
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code ?? "";
       throw new VmError(
@@ -159,7 +166,8 @@ export const nodeFiles: HostFiles = {
     try {
       const stat = await handle.stat({ bigint: true });
       if (stat.isDirectory()) throw new VmError("block/not-found", "Is a directory");
-      if (stat.isFIFO() || stat.isSocket() || (options.lock && stat.isCharacterDevice()))
+      const isPipe = inherited && stat.isFIFO();
+      if ((stat.isFIFO() && !isPipe) || stat.isSocket() || (options.lock && stat.isCharacterDevice()))
         throw new VmError("block/io", "Not a regular file or block device");
       const size = stat.isBlockDevice() ? await blockDeviceSize(stat.rdev) : Number(stat.size);
       const lock = options.lock
@@ -175,6 +183,8 @@ export const nodeFiles: HostFiles = {
       // Emptied under the lock only: another program's image stays as it is.
       if (options.create && options.lock && stat.isFile()) await file.resize(0);
       return file;
+      const lock = options.lock ? await lockImage(stat.dev, stat.ino, !options.readOnly) : undefined;
+      return new NodeFile(path, options.readOnly, isPipe ? 0 : size, handle, lock, isPipe);
     } catch (e) {
       await handle.close();
       throw e;

@@ -17,8 +17,8 @@ import { StdioChardev } from "./stdio.js";
 import { nodeStreams } from "./streams.js";
 import { nodeSyscalls } from "./syscalls.js";
 
-/** This process's host. `program` leads the lines of `note`. */
-export function nodeHost(program = "tandem"): Host {
+/** This process's host. `program` leads the lines of `note`, `prefix` stands before it. */
+export function nodeHost(program = "tandem", prefix: () => string = () => ""): Host {
   return {
     clock: nodeClock,
     scheduler: nodeScheduler,
@@ -39,7 +39,7 @@ export function nodeHost(program = "tandem"): Host {
         : undefined,
     readBuiltIn,
     randomBytes: (out) => void randomFillSync(out),
-    note: (line) => void process.stderr.write(`${program}: ${line}\n`),
+    note: (line) => void process.stderr.write(`${prefix()}${program}: ${line}\n`),
     processId: process.pid,
     closeFd: (fd) => closeSync(fd),
     localOffsetMinutes: (wallMs) => -new Date(wallMs).getTimezoneOffset(),
