@@ -63,6 +63,7 @@ export type ChardevSpec = { readonly id: string } & (
   | { readonly backend: "stdio"; readonly signal: boolean }
   | { readonly backend: "file"; readonly path: string; readonly append: boolean; readonly inputPath?: string | undefined }
   | { readonly backend: "pipe"; readonly path: string }
+  | { readonly backend: "pty" }
   | {
       readonly backend: "socket";
       readonly address: SocketAddress;
@@ -70,6 +71,8 @@ export type ChardevSpec = { readonly id: string } & (
       readonly wait: boolean;
       readonly nodelay: boolean;
       readonly reconnectSec: number;
+      /** The frontend takes descriptors that come with bytes. */
+      readonly passFds?: boolean | undefined;
     }
 );
 

@@ -102,7 +102,7 @@ export const NIC_MODELS: readonly { readonly name: string; readonly device: stri
 ];
 
 /** What a `-chardev` can be. */
-export const CHARDEV_BACKENDS = ["null", "ringbuf", "memory", "stdio", "file", "pipe", "socket"] as const;
+export const CHARDEV_BACKENDS = ["null", "ringbuf", "memory", "stdio", "file", "pipe", "pty", "socket"] as const;
 
 /** Items of `-d`. */
 export const TRACE_ITEMS = [

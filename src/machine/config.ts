@@ -98,6 +98,8 @@ export type ChardevBackendConfig =
   | { readonly backend: "stdio"; readonly signal: boolean }
   | { readonly backend: "file"; readonly path: string; readonly append: boolean; readonly inputPath?: string | undefined }
   | { readonly backend: "pipe"; readonly path: string }
+  /** A pseudo terminal; the monitor tells which. */
+  | { readonly backend: "pty" }
   | {
       readonly backend: "socket";
       readonly address: SocketAddress;
@@ -107,6 +109,8 @@ export type ChardevBackendConfig =
       readonly nodelay: boolean;
       /** Seconds between attempts of a client; 0 = no second attempt. */
       readonly reconnectSec: number;
+      /** Descriptors that come with bytes are for the frontend: QMP's `getfd`. */
+      readonly passFds?: boolean | undefined;
     }
   /** Given by the API: the bytes are the streams of `Machine.chardev(id)`. */
   | { readonly backend: "stream" };

@@ -11,7 +11,6 @@ const RINGBUF_DEFAULT = 65536;
 const RINGBUF_MAX = 2 ** 26;
 const REFUSED_BACKENDS = [
   "vc",
-  "pty",
   "udp",
   "serial",
   "tty",
@@ -78,6 +77,8 @@ function readBackend(backend: string, r: PropReader): ChardevBackendConfig {
       return { backend, path: r.need("path"), append: r.flag("append", false), inputPath: r.text("input-path") };
     case "pipe":
       return { backend, path: r.need("path") };
+    case "pty":
+      return { backend };
     case "socket":
       return readSocket(r);
     default:
@@ -138,7 +139,7 @@ function shortBackend(spec: string, mux: boolean, origin: string): ChardevBacken
     throw new VmError("chardev/unknown", `${origin}: ${what}`);
   };
   if (colon < 0) {
-    if (kind === "null") return { backend: "null" };
+    if (kind === "null" || kind === "pty") return { backend: kind };
     // Under a mux Ctrl-C is the guest's; Ctrl-a x ends the emulator.
     if (kind === "stdio") return { backend: "stdio", signal: !mux };
   }
@@ -165,7 +166,7 @@ function shortBackend(spec: string, mux: boolean, origin: string): ChardevBacken
     }
   }
   const known =
-    ["vc", "pty", "udp", "telnet", "tn3270", "websocket", "con", "msmouse", "braille", "testdev"].includes(kind) ||
+    ["vc", "udp", "telnet", "tn3270", "websocket", "con", "msmouse", "braille", "testdev"].includes(kind) ||
     kind.startsWith("/dev/") ||
     /^COM\d$/.test(kind);
   return fail(known ? `'${spec}' is not supported` : `'${spec}' is not a character device`);
@@ -219,7 +220,7 @@ export const CHARACTERS: OptionGroup = {
       help: [
         "'-chardev help' for list",
         "null | stdio[,signal=on|off] | file,path=path[,append=on|off][,input-path=path]",
-        "ringbuf[,size=size] | pipe,path=path",
+        "ringbuf[,size=size] | pipe,path=path | pty",
         "socket,path=path[,server=on|off][,wait=on|off][,reconnect=seconds]",
         "socket,fd=fd[,server=on|off][,wait=on|off] (an inherited socket)",
         "socket,host=host,port=port[,server=on|off][,wait=on|off][,nodelay=on|off][,reconnect=seconds]",
@@ -231,7 +232,7 @@ export const CHARACTERS: OptionGroup = {
       argument: "dev",
       help: [
         "redirect the serial port to char device 'dev'",
-        "none, null, stdio, mon:stdio, file:path, pipe:path, unix:path[,server][,nowait],",
+        "none, null, pty, stdio, mon:stdio, file:path, pipe:path, unix:path[,server][,nowait],",
         "tcp:host:port[,server][,nowait], chardev:id; up to four times",
       ],
       parse: parseSerial,

@@ -118,6 +118,13 @@ function parseDisplay(_draft: Draft, value: string, origin: string): void {
     throw new VmError("option/unsupported", `${origin}: display '${value}' is not supported; use -display none`);
 }
 
+function parseAudiodev(_draft: Draft, value: string, origin: string): void {
+  const r = new PropReader(parseObject(value, "driver", origin), origin);
+  checkId(r.need("id"), origin);
+  r.only("driver", ["none"]);
+  r.end();
+}
+
 export const DEVICES: OptionGroup = {
   heading: "Device and display options",
   options: [
@@ -140,6 +147,12 @@ export const DEVICES: OptionGroup = {
       parse: (d) => {
         d.nographic = true;
       },
+    },
+    {
+      names: ["audiodev"],
+      argument: "[driver=]none,id=id",
+      help: ["no host audio: there are no sound devices"],
+      parse: parseAudiodev,
     },
     { names: ["vga"], argument: "[std|none]", help: ["select video card type"], parse: parseVga },
   ],

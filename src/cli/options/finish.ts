@@ -44,7 +44,11 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     // In QEMU's order, which decides the PCI slots.
     devices: [...cards, ...draft.devices, ...virtioDrives(drives)],
     objects: draft.objects,
-    chardevs: draft.chardevs,
+    chardevs: draft.chardevs.map((c) =>
+      c.backend === "socket" && draft.monitors.some((m) => m.mode === "control" && m.chardev === c.id)
+        ? { ...c, passFds: true }
+        : c,
+    ),
     netdevs: draft.netdevs,
     serials: draft.serials.map((s) => ({ chardev: s.chardev })),
     monitors: draft.monitors.flatMap((m): MonitorConfig[] =>

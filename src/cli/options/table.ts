@@ -26,6 +26,7 @@ export const UNSUPPORTED_OPTIONS: ReadonlySet<string> = new Set(
     "g hax iscsi jitdump k loadvm mem-path mem-prealloc msg mtdblock no-kvm no-quit numa nouserconfig old-param " +
     "only-migratable option-rom overcommit perfmap pflash pidfile plugin portrait preconfig prom-env readconfig " +
     "acpitable action alt-grab async-teardown audio audio-help audiodev balloon blockdev bt chroot compat cpu-pm " +
+    "acpitable action alt-grab async-teardown audio audio-help balloon blockdev bt chroot compat cpu-pm " +
     "ctrl-grab curses debugcon dfilter dtb dump-vmstate enable-fips enable-sync-profile fsdev full-screen fw_cfg gdb " +
     "g hax iscsi jitdump k loadvm mem-path mem-prealloc mtdblock no-kvm no-quit numa nouserconfig old-param " +
     "only-migratable option-rom perfmap pflash plugin portrait preconfig prom-env readconfig " +

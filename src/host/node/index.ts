@@ -11,6 +11,7 @@ import { nodeConnections, nodeHttp } from "./connections.js";
 import { FileChardev, PipeChardev } from "./file-chardev.js";
 import { nodeFiles } from "./files.js";
 import { nodeNetwork } from "./network.js";
+import { PtyChardev } from "./pty-chardev.js";
 import { nodeScheduler } from "./scheduler.js";
 import { SocketChardev } from "./socket-chardev.js";
 import { StdioChardev } from "./stdio.js";
@@ -51,6 +52,8 @@ export function nodeHost(program = "tandem", prefix: () => string = () => ""): H
           return FileChardev.open(spec.id, spec.path, spec.append, spec.inputPath);
         case "pipe":
           return PipeChardev.open(spec.id, spec.path);
+        case "pty":
+          return PtyChardev.open(spec.id);
         case "socket":
           return SocketChardev.open(spec, signal);
         default:

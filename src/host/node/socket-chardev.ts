@@ -1,9 +1,11 @@
 /** `socket` character backend: a server that serves one client at a time, or a client that may try again. */
-import { rmSync } from "node:fs";
+import { closeSync, rmSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { connect, createServer, type Server, Socket } from "node:net";
+import { Readable } from "node:stream";
 import { VmError } from "../../base/errors.js";
 import type { ChardevSpec, SocketAddress } from "../host.js";
+import { type Descriptors, descriptors } from "./descriptors.js";
 import { reasonOf } from "./files.js";
 import { NodeChardev } from "./stream-chardev.js";
 
@@ -18,6 +20,8 @@ export class SocketChardev extends NodeChardev {
   private waiting: Socket[] = [];
   private timer: NodeJS.Timeout | undefined;
   private ended = false;
+  /** Set when the peer's descriptors are received. */
+  private io: Descriptors | undefined;
 
   private constructor(private readonly spec: SocketSpec) {
     super(spec.id);
@@ -26,6 +30,8 @@ export class SocketChardev extends NodeChardev {
   /** @throws VmError "chardev/io" */
   static async open(spec: SocketSpec, signal?: AbortSignal): Promise<SocketChardev> {
     const chardev = new SocketChardev(spec);
+    // Without the FFI library descriptors that a client sends are lost; the rest works.
+    if (spec.passFds && spec.address.kind !== "tcp") chardev.io = await descriptors().catch(() => undefined);
     try {
       if (spec.server) await chardev.listen(signal);
       else await chardev.dial();
@@ -61,7 +67,7 @@ export class SocketChardev extends NodeChardev {
     if (address.kind === "unix" && (await stat(address.path).catch(() => undefined))?.isSocket())
       rmSync(address.path, { force: true });
     const first = new Promise<void>((resolve, reject) => {
-      this.server = createServer((socket) => {
+      this.server = createServer({ pauseOnConnect: this.io !== undefined }, (socket) => {
         this.accept(socket);
         resolve();
       });
@@ -94,7 +100,30 @@ export class SocketChardev extends NodeChardev {
     socket.once("close", () => this.gone());
     // A client that half-closes has gone, as for QEMU.
     socket.once("end", () => socket.end());
-    this.connect(socket, socket);
+    const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd;
+    this.connect(this.io && fd !== undefined ? this.receiving(socket, fd, this.io) : socket, socket);
+  }
+
+  /** Reads past Node, which would drop the descriptors. */
+  private receiving(socket: Socket, fd: number, io: Descriptors): Readable {
+    let stop = () => {};
+    const wait = (): void => {
+      stop();
+      stop = io.once(fd, () => {
+        if (socket.destroyed) return;
+        const got = io.receive(fd);
+        if (!got) return wait();
+        if (got.data.length === 0) return void socket.destroy();
+        if (got.fds.length > 0 && !this.giveFds(got.fds)) for (const f of got.fds) closeSync(f);
+        source.push(got.data);
+      });
+    };
+    const source = new Readable({ read: wait });
+    socket.once("close", () => {
+      stop();
+      source.destroy();
+    });
+    return source;
   }
 
   private gone(): void {

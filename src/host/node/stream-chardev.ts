@@ -60,6 +60,13 @@ export class NodeChardev implements Chardev {
     return this.sink?.writableLength ?? 0;
   }
 
+  /** Hands descriptors over; nobody wants them: `false`. */
+  protected giveFds(fds: readonly number[]): boolean {
+    if (!this.frontend?.receiveFds) return false;
+    this.frontend.receiveFds(fds);
+    return true;
+  }
+
   write(data: Uint8Array): void {
     if (!this.sink) return;
     this.output.push(Buffer.from(data));

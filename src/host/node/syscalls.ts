@@ -22,7 +22,7 @@ const NS = 1e9;
 type Call = (...args: unknown[]) => number;
 
 /** The part of koffi's interface that is used. */
-interface Koffi {
+export interface Koffi {
   load(name: string): { func(prototype: string): Call & { async(...args: unknown[]): void }; symbol?(name: string): unknown };
   address(value: unknown): number | bigint;
   view(pointer: unknown, length: number): ArrayBuffer;
