@@ -19,7 +19,7 @@ import type { VgaIsa } from "../hw/display/vga-isa.js";
 import type { VgaPci } from "../hw/display/vga-pci.js";
 import { Piix3Ide } from "../hw/ide/piix3-ide.js";
 import { I8042 } from "../hw/input/i8042.js";
-import { qcode } from "../hw/input/qcodes.js";
+import { qcode, qcodeByNumber } from "../hw/input/qcodes.js";
 import { ApicPage } from "../hw/intc/apic-page.js";
 import { I8259Pair } from "../hw/intc/i8259.js";
 import { IoApic } from "../hw/intc/ioapic.js";
@@ -433,7 +433,7 @@ export class PcBoard implements Board {
 
   sendKeys(names: readonly string[], holdMs: number): void {
     const codes = names.map((n) => {
-      const q = qcode(n);
+      const q = /^0x/i.test(n) ? qcodeByNumber(Number(n)) : qcode(n);
       if (q === undefined) throw new VmError("monitor/bad-command", `invalid parameter: ${n}`);
       return q;
     });

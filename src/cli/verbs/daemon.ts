@@ -15,6 +15,7 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
+import { resolve } from "node:path";
 import { VmError } from "../../base/errors.js";
 import { reasonOf } from "../../host/node/files.js";
 import type { MachineConfig } from "../../machine/config.js";
@@ -51,13 +52,13 @@ export function becomeDaemon(config: MachineConfig): Promise<number> {
     env: { ...process.env, [READY]: String(readyFd) },
   });
   child.stderr!.on("data", (text) => process.stderr.write(text));
-  return new Promise((resolve) => {
-    child.stdio[readyFd]!.once("data", () => resolve(0));
+  return new Promise((done) => {
+    child.stdio[readyFd]!.once("data", () => done(0));
     child.once("error", (e) => {
       process.stderr.write(`-daemonize: ${reasonOf(e)}\n`);
-      resolve(1);
+      done(1);
     });
-    child.once("close", (status) => resolve(status === 0 ? 0 : (status ?? 1)));
+    child.once("close", (status) => done(status === 0 ? 0 : (status ?? 1)));
   });
 }
 
@@ -67,9 +68,9 @@ export function daemonReady(): void {
   delete process.env[READY];
   process.stderr.on("error", () => {});
   process.stdout.on("error", () => {});
+  process.chdir("/");
   writeSync(fd, "ready\n");
   closeSync(fd);
-  process.chdir("/");
 }
 
 /** Whether a live process has this file open: the one that wrote its pid there. */
@@ -109,9 +110,11 @@ export function writePidFile(path: string): () => void {
     if (e instanceof VmError) throw e;
     return fail(reasonOf(e));
   }
+  // A daemon changes its folder.
+  const absolute = resolve(path);
   // Open until the end: that is how the next one sees that this one lives.
   return () => {
     closeSync(fd);
-    rmSync(path, { force: true });
+    rmSync(absolute, { force: true });
   };
 }

@@ -53,6 +53,9 @@ function bind(koffi: Koffi): Descriptors {
   const one = new Uint8Array(new BigUint64Array([1n]).buffer);
   let polling = false;
 
+  // A process ends only when its pool's threads do.
+  process.once("exit", () => write(wakeFd, one, 8));
+
   const start = (): void => {
     if (polling || waiting.size === 0) return;
     polling = true;

@@ -190,6 +190,11 @@ export function qcodeOfSet1(code: number): QKeyCode | undefined {
   return BY_SET1.get(code);
 }
 
+/** The key of QEMU's key number: a code of set 1, extended ones with bit 7 set. */
+export function qcodeByNumber(n: number): QKeyCode | undefined {
+  return n > 0 && n < 0x100 ? qcodeOfSet1(n < 0x80 ? n : 0xe000 | (n & 0x7f)) : undefined;
+}
+
 /** Modifiers that change what `print` and `pause` send. */
 export interface KeyModifiers {
   readonly shift: boolean;

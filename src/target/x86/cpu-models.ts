@@ -27,6 +27,26 @@ const FEATURES: Record<Word, Record<string, number>> = {
   "6.eax": { arat: 2 },
 };
 
+/** Features of QEMU's CPU models that are not here: they may be switched off, and are missing when asked for. */
+const ABSENT = new Set(
+  (
+    "3dnow 3dnowext ace2 ace2-en acpi amd-no-ssb amd-ssbd amd-stibp amx-bf16 amx-int8 amx-tile arch-capabilities arch-lbr avic avx-vnni " +
+    "avx512-4fmaps avx512-4vnniw avx512-bf16 avx512-fp16 avx512-vp2intersect avx512-vpopcntdq avx512bitalg avx512bw avx512cd avx512dq " +
+    "avx512er avx512f avx512ifma avx512pf avx512vbmi avx512vbmi2 avx512vl avx512vnni bus-lock-detect cid cldemote clzero cmp-legacy " +
+    "core-capability dca decodeassists ds ds-cpl dtes64 est extapic flushbyasid fma4 fsrm full-width-write fxsr-opt gfni hle ia64 ibpb " +
+    "ibrs ibrs-all ibs intel-pt intel-pt-lip invtsc la57 lbrv lmce lwp md-clear mds-no misalignsse movdir64b movdiri mpx nodeid-msr npt " +
+    "nrip-save osvw pause-filter pbe pcommit pdcm perfctr-core perfctr-nb pfthreshold phe phe-en pks pku pmm pmm-en pn pschange-mc-no " +
+    "rdctl-no rsba rtm serialize sgx sgxlc skinit skip-l1dfl-vmentry smx spec-ctrl split-lock-detect ssb-no ssbd stibp svm svm-lock " +
+    "svme-addr-chk taa-no tbm tce tm tm2 topoext tsc-scale tsx-ctrl tsx-ldtrk v-vmsave-vmload vaes vgif virt-ssbd vmcb-clean vmx " +
+    "vpclmulqdq waitpkg wbnoinvd wdt xcrypt xcrypt-en xfd xgetbv1 xop xsavec xsaveerptr xsaves xstore xstore-en xtpr"
+  ).split(" "),
+);
+/** Other names of features. */
+const ALIASES: Record<string, string> = {
+  i64: "lm", xd: "nx", pclmuldq: "pclmulqdq", "lahf-lm": "lahf_lm", ffxsr: "fxsr-opt",
+  "sse4-1": "sse4.1", "sse4_1": "sse4.1", "sse4-2": "sse4.2", "sse4_2": "sse4.2",
+};
+
 /** What the translator implements. */
 const SUPPORTED: Record<Word, string> = {
   "1.edx": "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 ss ht",
@@ -131,6 +151,7 @@ function synonyms(name: string): string[] {
 }
 
 const canonical = (name: string) => {
+  if (Object.hasOwn(ALIASES, name)) return ALIASES[name]!;
   const n = name.replaceAll("_", "-");
   if (place(name)) return name;
   if (place(n)) return n;
@@ -148,16 +169,22 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
   const m = Object.hasOwn(CPU_MODELS, name) ? CPU_MODELS[name] : undefined;
   if (!m) throw new VmError("cpu/unknown", `unable to find CPU model '${name}' (try -cpu help)`);
   const wanted = new Set(m.features.split(" ").map(canonical));
+  const warnings: string[] = [];
+  const missing: string[] = [];
   for (const c of changes) {
     const f = canonical(c.name);
+    const absent = f.replaceAll("_", "-");
+    if (!place(f) && ABSENT.has(absent)) {
+      if (c.on) warnings.push(`TCG doesn't support requested feature: ${absent}`);
+      if (c.on) missing.push(absent);
+      continue;
+    }
     if (!place(f)) throw new VmError("cpu/unsupported-feature", `-cpu ${name}: Property '${c.name}' not found`);
     if (c.on) wanted.add(f);
     else for (const name of synonyms(f)) wanted.delete(name);
   }
   const words = { "1.edx": 0, "1.ecx": 0, "7.ebx": 0, "7.ecx": 0, "81.edx": 0, "81.ecx": 0, "d1.eax": 0, "6.eax": 0 } as Record<Word, number>;
   const features = new Set<string>();
-  const warnings: string[] = [];
-  const missing: string[] = [];
   for (const f of wanted) {
     const p = place(f)!;
     const supported = SUPPORTED[p.word].split(" ").some((s) => FEATURES[p.word][s] === p.bit);

@@ -1,4 +1,5 @@
 /** Drives. Source: QEMU 7.2 qapi/block-core.json, qapi/block.json. */
+import type { BlockBackend } from "../../../block/backend.js";
 import type { BlockSummary } from "../../target.js";
 import { command, type QmpCommand } from "../command.js";
 import { deviceNotFound } from "../errors.js";
@@ -23,18 +24,24 @@ function info({ drive, file, cache, trayOpen }: BlockSummary) {
     removable,
     locked: drive.trayLocked ?? false,
     tray_open: removable ? trayOpen : undefined,
-    inserted: backend && {
-      file: file === "" ? backend.name : file,
-      ro: backend.readOnly,
-      drv: "raw",
-      encrypted: false,
-      backing_file_depth: 0,
-      image: { filename: file, format: "raw", "virtual-size": backend.sizeBytes },
-      cache: {
-        writeback: cache !== "writethrough" && cache !== "directsync",
-        direct: cache === "none" || cache === "directsync",
-        "no-flush": cache === "unsafe",
-      },
+    inserted: backend && node({ drive, file, cache, trayOpen }, backend),
+  };
+}
+
+/** A drive's image as a block node. */
+function node({ drive, file, cache }: BlockSummary, backend: BlockBackend) {
+  return {
+    "node-name": drive.id,
+    file: file === "" ? backend.name : file,
+    ro: backend.readOnly,
+    drv: "raw",
+    encrypted: false,
+    backing_file_depth: 0,
+    image: { filename: file, format: "raw", "virtual-size": backend.sizeBytes },
+    cache: {
+      writeback: cache !== "writethrough" && cache !== "directsync",
+      direct: cache === "none" || cache === "directsync",
+      "no-flush": cache === "unsafe",
     },
   };
 }
@@ -44,6 +51,12 @@ export const BLOCK_COMMANDS: readonly QmpCommand[] = [
     doc: "The drives and what is in them.",
     returns: array(BLOCK_INFO),
     run: ({ target }) => target.blocks().map(info),
+  }),
+  command("query-named-block-nodes", {
+    doc: "The block nodes.",
+    args: { flat: optional(bool) },
+    returns: array(any),
+    run: ({ target }) => target.blocks().flatMap((b) => (b.drive.backend ? [node(b, b.drive.backend)] : [])),
   }),
   command("eject", {
     doc: "Takes the medium out of a removable drive.",

@@ -28,7 +28,7 @@ const RAM = struct("MigrationStats", {
 const PAGE = 4096;
 
 /** `fd:NAME` by the names of getfd; the descriptor is the migration's from then on. */
-function resolve(uri: string, client: QmpClient): string {
+function withDescriptor(uri: string, client: QmpClient): string {
   const name = /^fd:(\D.*)$/s.exec(uri)?.[1];
   if (name === undefined) return uri;
   const fd = client.fds.get(name);
@@ -40,9 +40,11 @@ function resolve(uri: string, client: QmpClient): string {
 export const MIGRATION_COMMANDS: readonly QmpCommand[] = [
   command("migrate", {
     doc: "Saves the machine to a stream (exec:, file:, fd:, unix:, tcp:); it stands still from then on.",
-    args: { uri: str, detach: optional(bool) },
-    run: async ({ target, client }, { uri }) => {
-      await target.migration.start(resolve(uri, client));
+    args: { uri: str, blk: optional(bool), inc: optional(bool), detach: optional(bool), resume: optional(bool) },
+    run: async ({ target, client }, { uri, blk, inc, resume }) => {
+      for (const [name, on] of Object.entries({ blk, inc, resume }))
+        if (on) throw generic(`Parameter '${name}' is not supported`);
+      await target.migration.start(withDescriptor(uri, client));
     },
   }),
   command("migrate_cancel", {
@@ -57,7 +59,7 @@ export const MIGRATION_COMMANDS: readonly QmpCommand[] = [
       if (target.config.incoming !== "defer") throw generic("'-incoming defer' was not specified on the command line");
       if (target.migration.busy) throw generic("The incoming migration has already been started");
       // Where it stands is told by events and query-migrate.
-      void target.load(resolve(uri, client)).catch((e) => target.note(`migrate-incoming ${uri}: ${e.message}`));
+      void target.load(withDescriptor(uri, client)).catch((e) => target.note(`migrate-incoming ${uri}: ${e.message}`));
     },
   }),
   command("query-migrate", {
