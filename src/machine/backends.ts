@@ -33,13 +33,12 @@ export class Backends {
   traceLog: LogFile | undefined;
   networks!: Networks;
 
-  private constructor(private readonly host: Host) {
-    this.graph = new BlockGraph(host);
-  }
   private constructor(
     private readonly host: Host,
     private readonly fdSets: readonly FdSetConfig[],
-  ) {}
+  ) {
+    this.graph = new BlockGraph(host);
+  }
 
   /** @throws VmError for the first that cannot be opened; the others are closed again */
   static async open(config: MachineConfig, host: Host, actions: MuxActions, signal?: AbortSignal): Promise<Backends> {

@@ -21,12 +21,7 @@ export function findOption(name: string): OptionSpec | undefined {
 /** Options of QEMU 7.2 that are refused by name rather than called unknown. */
 export const UNSUPPORTED_OPTIONS: ReadonlySet<string> = new Set(
   (
-    "acpitable action add-fd alt-grab async-teardown audio audio-help audiodev balloon bt chroot compat cpu-pm " +
-    "ctrl-grab curses daemonize debugcon dfilter dtb dump-vmstate enable-fips enable-sync-profile fsdev full-screen fw_cfg gdb " +
-    "g hax iscsi jitdump k loadvm mem-path mem-prealloc msg mtdblock no-kvm no-quit numa nouserconfig old-param " +
-    "only-migratable option-rom overcommit perfmap pflash pidfile plugin portrait preconfig prom-env readconfig " +
-    "acpitable action alt-grab async-teardown audio audio-help audiodev balloon blockdev bt chroot compat cpu-pm " +
-    "acpitable action alt-grab async-teardown audio audio-help balloon blockdev bt chroot compat cpu-pm " +
+    "acpitable action alt-grab async-teardown audio audio-help balloon bt chroot compat cpu-pm " +
     "ctrl-grab curses debugcon dfilter dtb dump-vmstate enable-fips enable-sync-profile fsdev full-screen fw_cfg gdb " +
     "g hax iscsi jitdump k loadvm mem-path mem-prealloc mtdblock no-kvm no-quit numa nouserconfig old-param " +
     "only-migratable option-rom perfmap pflash plugin portrait preconfig prom-env readconfig " +

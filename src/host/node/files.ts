@@ -61,6 +61,8 @@ class NodeFile implements HostFile {
     private readonly lock: ImageLock | undefined,
     readonly identity: string,
     private readonly regular: boolean,
+    /** A pipe: bytes go where they go. */
+    private readonly isPipe: boolean,
   ) {
     if (fileCalls && regular) {
       const { fd } = handle;
@@ -90,9 +92,6 @@ class NodeFile implements HostFile {
       throw ioError(e);
     }
   }
-    /** A pipe: bytes go where they go. */
-    private readonly isPipe: boolean,
-  ) {}
 
   async read(offsetBytes: number, out: Uint8Array): Promise<number> {
     let done = 0;
@@ -179,12 +178,11 @@ export const nodeFiles: HostFiles = {
             share: options.share === true,
           })
         : undefined;
-      const file = new NodeFile(path, options.readOnly, size, handle, lock, `${stat.dev}:${stat.ino}`, stat.isFile());
+      const identity = `${stat.dev}:${stat.ino}`;
+      const file = new NodeFile(path, options.readOnly, isPipe ? 0 : size, handle, lock, identity, stat.isFile(), isPipe);
       // Emptied under the lock only: another program's image stays as it is.
       if (options.create && options.lock && stat.isFile()) await file.resize(0);
       return file;
-      const lock = options.lock ? await lockImage(stat.dev, stat.ino, !options.readOnly) : undefined;
-      return new NodeFile(path, options.readOnly, isPipe ? 0 : size, handle, lock, isPipe);
     } catch (e) {
       await handle.close();
       throw e;
