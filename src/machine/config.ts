@@ -217,7 +217,7 @@ export interface MachineConfig {
   readonly serials: readonly SerialConfig[];
   readonly monitors: readonly MonitorConfig[];
   readonly fdSets: readonly FdSetConfig[];
-  readonly process: ProcessConfig;
+  readonly launch: ProcessConfig;
   readonly display: "none";
   /** Off with -nographic: the firmware talks to the first serial port too. */
   readonly graphics: boolean;
@@ -265,7 +265,7 @@ export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
     serials: [],
     monitors: [],
     fdSets: [],
-    process: { daemonize: false, msgTimestamp: false, msgGuestName: false },
+    launch: { daemonize: false, msgTimestamp: false, msgGuestName: false },
     display: "none",
     graphics: true,
     vga: "std",

@@ -84,7 +84,7 @@ export interface Draft {
   noShutdown: boolean;
   incoming: string | undefined;
   fdSets: FdSetConfig[];
-  process: Mutable<ProcessConfig>;
+  launch: Mutable<ProcessConfig>;
   startPaused: boolean;
   noDefaults: boolean;
   globals: GlobalConfig[];
@@ -136,7 +136,7 @@ export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly
     noShutdown: false,
     incoming: undefined,
     fdSets: [],
-    process: { daemonize: false, msgTimestamp: false, msgGuestName: false },
+    launch: { daemonize: false, msgTimestamp: false, msgGuestName: false },
     startPaused: false,
     noDefaults: false,
     globals: [],

@@ -69,7 +69,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     noShutdown: draft.noShutdown,
     incoming: draft.incoming,
     fdSets: draft.fdSets,
-    process: draft.process,
+    launch: draft.launch,
     startPaused: draft.startPaused,
     noDefaults: draft.noDefaults,
     globals: draft.globals,
@@ -163,7 +163,7 @@ function checkMemoryBackend(draft: Draft, defaultBytes: number): void {
 
 /** A daemon has no terminal. */
 function checkProcess(draft: Draft): void {
-  if (!draft.process.daemonize) return;
+  if (!draft.launch.daemonize) return;
   if (draft.nographic && draft.machineType !== "none")
     throw new VmError("option/invalid", "-nographic: cannot be used with -daemonize");
   const stdio = draft.chardevs.find((c) => c.backend === "stdio");

@@ -156,7 +156,7 @@ const accepted: [line: string, part: (c: MachineConfig) => unknown, expected: un
   ["-add-fd fd=30,set=2,opaque=log", (c) => c.fdSets, [{ set: 2, fd: 30, opaque: "log" }]],
   [
     "-daemonize -pidfile p -msg timestamp=on",
-    (c) => c.process,
+    (c) => c.launch,
     { daemonize: true, pidFile: "p", msgTimestamp: true, msgGuestName: false },
   ],
   ["-incoming defer", (c) => c.incoming, "defer"],

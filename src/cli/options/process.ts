@@ -13,7 +13,7 @@ export const PROCESS: OptionGroup = {
       names: ["daemonize"],
       help: ["run in the background once the machine is there"],
       parse: (d) => {
-        d.process.daemonize = true;
+        d.launch.daemonize = true;
       },
     },
     {
@@ -22,7 +22,7 @@ export const PROCESS: OptionGroup = {
       help: ["write PID to 'file'"],
       parse: (d, value, origin) => {
         if (value === "") throw new VmError("option/missing", `${origin}: a file name is needed`);
-        d.process.pidFile = value;
+        d.launch.pidFile = value;
       },
     },
     {
@@ -44,8 +44,8 @@ export const PROCESS: OptionGroup = {
       help: ["what messages on stderr begin with"],
       parse: (d, value, origin) => {
         const r = new PropReader(toMap(splitList(value)), origin);
-        d.process.msgTimestamp = r.flag("timestamp", d.process.msgTimestamp);
-        d.process.msgGuestName = r.flag("guest-name", d.process.msgGuestName);
+        d.launch.msgTimestamp = r.flag("timestamp", d.launch.msgTimestamp);
+        d.launch.msgGuestName = r.flag("guest-name", d.launch.msgGuestName);
         r.end();
       },
     },

@@ -23,7 +23,7 @@ async function loadOrEnd(machine: Machine, uri: string, signal: AbortSignal): Pr
 }
 
 /** `-msg`: what stands before the program's name. */
-function messagePrefix({ process: { msgTimestamp, msgGuestName }, name }: MachineConfig): () => string {
+function messagePrefix({ launch: { msgTimestamp, msgGuestName }, name }: MachineConfig): () => string {
   return () => `${msgTimestamp ? `${new Date().toISOString()} ` : ""}${msgGuestName && name !== undefined ? `${name} ` : ""}`;
 }
 
@@ -34,7 +34,7 @@ export async function system(program: string, args: readonly string[], arch: Gue
     process.stdout.write(config.text);
     return 0;
   }
-  if (config.process.daemonize && !isDaemon()) return becomeDaemon(config);
+  if (config.launch.daemonize && !isDaemon()) return becomeDaemon(config);
   const host = nodeHost(program, messagePrefix(config));
   const abort = new AbortController();
   let machine: Machine | undefined;
@@ -46,7 +46,7 @@ export async function system(program: string, args: readonly string[], arch: Gue
   machine = await startMachine(config, host, abort.signal);
   let removePidFile = () => {};
   try {
-    if (config.process.pidFile !== undefined) removePidFile = writePidFile(config.process.pidFile);
+    if (config.launch.pidFile !== undefined) removePidFile = writePidFile(config.launch.pidFile);
   } catch (e) {
     machine.quit(1);
     await machine.ended;
