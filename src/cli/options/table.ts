@@ -4,11 +4,11 @@ import { CHARACTERS } from "./characters.js";
 import { DEBUG } from "./debug.js";
 import { DEVICES } from "./devices.js";
 import type { OptionGroup, OptionSpec } from "./draft.js";
+import { LAUNCH } from "./launch.js";
 import { NETWORK } from "./network.js";
-import { PROCESS } from "./process.js";
 import { STANDARD } from "./standard.js";
 
-export const OPTION_GROUPS: readonly OptionGroup[] = [STANDARD, BLOCK, DEVICES, NETWORK, CHARACTERS, BOOT, PROCESS, DEBUG];
+export const OPTION_GROUPS: readonly OptionGroup[] = [STANDARD, BLOCK, DEVICES, NETWORK, CHARACTERS, BOOT, LAUNCH, DEBUG];
 
 const byName = new Map<string, OptionSpec>(
   OPTION_GROUPS.flatMap((g) => g.options.flatMap((o) => o.names.map((n) => [n, o] as const))),

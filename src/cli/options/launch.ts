@@ -6,7 +6,7 @@ import { PropReader } from "./reader.js";
 
 const FD_MAX = 2 ** 20;
 
-export const PROCESS: OptionGroup = {
+export const LAUNCH: OptionGroup = {
   heading: "Process options",
   options: [
     {
