@@ -1,4 +1,5 @@
 /** The pc machine described for monitors: `info qtree`, `info tlb`, `info jit`, ... */
+import type { TcgEngine } from "../accel/tcg/engine.js";
 import type { Device } from "../hw/core/device.js";
 import type { IrqLine } from "../hw/core/irq.js";
 import { VgaIsa } from "../hw/display/vga-isa.js";
@@ -25,7 +26,7 @@ export function report(board: PcBoard, topic: ReportTopic, cpu: number): string 
     case "pic":
       return `${board.pic.describe().join("\n")}\n`;
     case "jit":
-      return translation(board);
+      return translationReport(board.processors.engine);
     case "kvm":
       return kvmText(board.processors);
     case "tlb":
@@ -35,8 +36,8 @@ export function report(board: PcBoard, topic: ReportTopic, cpu: number): string 
   }
 }
 
-function translation(board: PcBoard): string {
-  const e = board.processors.engine;
+/** What the translator has done so far. */
+export function translationReport(e: Pick<TcgEngine, "cache" | "stats" | "tier1">): string {
   const rows: [string, number | string][] = [
     ["translated blocks", e.cache.blocks],
     ["blocks ever", e.stats.blocks],

@@ -1,7 +1,8 @@
 /**
  * Kernels of 64-bit PowerPC partitions: ELF executables, little or big endian, and those packed with gzip, xz, Zstandard or
- * LZ4, which are unpacked here. Linux's boot wrappers (zImage.pseries) are 32-bit ELF programs for Open Firmware: they need
- * firmware to start them.
+ * LZ4, which are unpacked here.
+ * Not started: Linux's boot wrappers (zImage.pseries), which are 32-bit ELF programs for Open Firmware; Debian's kernels are
+ * plain ELF files.
  * Source: 64-Bit ELF V2 ABI (OpenPOWER) §4; Linux Documentation/powerpc/bootwrapper, booting.
  */
 import { isElf } from "./elf.js";
@@ -36,7 +37,6 @@ export interface PpcSegment {
 }
 
 export interface PpcKernel {
-  readonly bits: 32 | 64;
   readonly littleEndian: boolean;
   /** From the image's first byte. */
   readonly entry: number;
@@ -107,50 +107,48 @@ export function parsePpcKernel(file: ImageSource): PpcKernel {
       "image/wrong-architecture",
       `an ELF image for ${MACHINES[machine] ?? `machine ${machine}`}, ${order}-endian; this machine is 64-bit PowerPC`,
     );
-  if (wide !== (machine === Elf.ppc64))
-    throw imageError(image, "image/bad-format", `ELF class ${wide ? 64 : 32} for machine ${machine}`);
-  if (!wide && le)
-    throw imageError(image, "image/wrong-architecture", "a little-endian 32-bit PowerPC image; pseries starts 64-bit kernels");
-  need(wide ? 64 : 52);
+  if (!wide || machine === Elf.ppc)
+    throw imageError(
+      image,
+      "image/wrong-architecture",
+      `a 32-bit PowerPC image, ${order}-endian; pseries starts 64-bit kernels (the vmlinux, not a zImage wrapper)`,
+    );
+  need(64);
   const u64 = (at: number) => view.getBigUint64(at, le);
-  const word = (at32: number, at64: number) => (wide ? u64(at64) : BigInt(view.getUint32(at32, le)));
-  const entry = word(24, 24);
-  const table = Number(word(28, 32));
-  const entrySize = view.getUint16(wide ? 54 : 42, le);
-  const count = view.getUint16(wide ? 56 : 44, le);
+  const entry = u64(24);
+  const table = Number(u64(32));
+  const entrySize = view.getUint16(54, le);
+  const count = view.getUint16(56, le);
   if (count === 0) throw imageError(image, "image/bad-format", "an ELF file without program headers (not an executable)");
   if (count > MAX_SEGMENTS) throw imageError(image, "image/bad-format", `${count} ELF program headers`);
-  if (entrySize < (wide ? 56 : 32)) throw imageError(image, "image/bad-format", `ELF program headers of ${entrySize} bytes`);
+  if (entrySize < 56) throw imageError(image, "image/bad-format", `ELF program headers of ${entrySize} bytes`);
   need(table + count * entrySize);
   const loads: { virtual: bigint; physical: bigint; bytes: Uint8Array; memorySize: number }[] = [];
   for (let i = 0; i < count; i++) {
     const at = table + i * entrySize;
     if (view.getUint32(at, le) !== Elf.load) continue;
-    const field = (at32: number, at64: number) => word(at + at32, at + at64);
-    const from = Number(field(4, 8));
-    const fileSize = Number(field(16, 32));
-    const memorySize = Number(field(20, 40));
+    const from = Number(u64(at + 8));
+    const fileSize = Number(u64(at + 32));
+    const memorySize = Number(u64(at + 40));
     need(from + fileSize);
     if (memorySize < fileSize)
       throw imageError(image, "image/bad-format", "an ELF segment is smaller in memory than in the file");
     if (memorySize > 2 ** 32) throw imageError(image, "image/too-large", `an ELF segment of ${sizeText(memorySize)}`);
     if (memorySize === 0) continue;
     loads.push({
-      virtual: field(8, 16),
-      physical: field(12, 24) & ADDRESS_MASK,
+      virtual: u64(at + 16),
+      physical: u64(at + 24) & ADDRESS_MASK,
       bytes: bytes.subarray(from, from + fileSize),
       memorySize,
     });
   }
   if (loads.length === 0) throw imageError(image, "image/bad-format", "an ELF file with nothing to load");
-  const first = loads.reduce((n, l) => (l.physical < n ? l.physical : n), loads[0]!.physical);
-  // A 32-bit wrapper is linked where it runs; a kernel's place is free, so only distances count.
-  const base = wide ? first : 0n;
+  // A kernel's place is free, so only distances count.
+  const base = loads.reduce((n, l) => (l.physical < n ? l.physical : n), loads[0]!.physical);
   const inside = loads.find((l) => entry >= l.virtual && entry < l.virtual + BigInt(l.memorySize));
   if (!inside) throw imageError(image, "image/bad-format", `the entry 0x${entry.toString(16)} lies in no segment`);
   const segments = loads.map((l) => ({ offset: Number(l.physical - base), bytes: l.bytes, memorySize: l.memorySize }));
   return {
-    bits: wide ? 64 : 32,
     littleEndian: le,
     entry: Number(inside.physical - base + (entry - inside.virtual)),
     segments,

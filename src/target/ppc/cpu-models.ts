@@ -39,3 +39,10 @@ export const PPC_CPU_MODELS: { readonly [name: string]: PpcCpuModel } = {
     cacheLineBytes: 128,
   },
 };
+
+/** A model by its name or its alias (`power9`), whatever the case. */
+export function ppcCpuModel(name: string): PpcCpuModel | undefined {
+  const wanted = name.toLowerCase();
+  if (Object.hasOwn(PPC_CPU_MODELS, wanted)) return PPC_CPU_MODELS[wanted];
+  return Object.values(PPC_CPU_MODELS).find((m) => m.name === wanted);
+}
