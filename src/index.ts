@@ -14,7 +14,7 @@ import type { Host } from "./host/host.js";
 import { nodeHost } from "./host/node/index.js";
 import { createBoard } from "./machine/boards.js";
 import type { MachineConfig } from "./machine/config.js";
-import { DEVICE_TYPES } from "./machine/device-types.js";
+import { deviceTypes } from "./machine/device-types.js";
 import { Machine } from "./machine/vm.js";
 import { HmpConsole } from "./monitor/hmp/console.js";
 import { HmpSession } from "./monitor/hmp/session.js";
@@ -50,7 +50,7 @@ export async function createMachine(options: MachineOptions = {}): Promise<Machi
   const parsed = parseCommandLine(args, {
     program: "tandem",
     arch: config.arch ?? "x86_64",
-    deviceTypes: DEVICE_TYPES,
+    deviceTypes: deviceTypes(config.arch ?? "x86_64"),
     streams: true,
   });
   if (parsed instanceof PrintAndExit) throw new VmError("option/invalid", "an option that only prints makes no machine");

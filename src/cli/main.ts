@@ -6,7 +6,9 @@ import { run } from "./verbs/run.js";
 import { system } from "./verbs/system.js";
 import { tandem } from "./verbs/tandem.js";
 
-export type ProgramName = "tandem" | "tandem-system-x86_64" | "tandem-system-i386";
+export type ProgramName = "tandem" | "tandem-system-x86_64" | "tandem-system-i386" | "tandem-system-ppc64";
+
+const ARCHS = { "tandem-system-x86_64": "x86_64", "tandem-system-i386": "i386", "tandem-system-ppc64": "ppc64" } as const;
 
 /**
  * Runs a program to its end. The process ends with its exit status: 0, 1 for whatever the user got wrong (one line on
@@ -15,10 +17,7 @@ export type ProgramName = "tandem" | "tandem-system-x86_64" | "tandem-system-i38
 export async function main(program: ProgramName, args: readonly string[]): Promise<void> {
   let status: number;
   try {
-    status =
-      program === "tandem"
-        ? await tandem(args, { run, doctor, bench })
-        : await system(program, args, program === "tandem-system-i386" ? "i386" : "x86_64");
+    status = program === "tandem" ? await tandem(args, { run, doctor, bench }) : await system(program, args, ARCHS[program]);
   } catch (e) {
     if (!(e instanceof VmError)) throw e;
     process.stderr.write(`${program}: ${e.message}\n`);

@@ -14,7 +14,7 @@ export interface MachineProperty {
 }
 
 export interface MachineType {
-  readonly name: "pc" | "none";
+  readonly name: "pc" | "pseries" | "none";
   /** The name that says the version too; what `query-machines` gives and management tools keep. */
   readonly canonical: string;
   readonly aliases: readonly string[];
@@ -56,6 +56,41 @@ const PC_PROPERTIES: readonly MachineProperty[] = [
   { name: "suppress-vmdesc", accepts: ["off"], description: "leaves the description out of migration streams" },
 ];
 
+/** Capabilities that can be told the guest only as this machine has them, or that change nothing without speculation. */
+const PSERIES_PROPERTIES: readonly MachineProperty[] = [
+  { name: "cap-htm", accepts: ["off"], description: "hardware transactional memory" },
+  { name: "cap-vsx", accepts: ["on"], description: "vector scalar extensions" },
+  { name: "cap-dfp", accepts: ["off"], description: "decimal floating point" },
+  { name: "cap-cfpc", accepts: ["workaround", "broken", "fixed"], description: "cache flush on privilege change; nothing leaks here" },
+  {
+    name: "cap-sbbc",
+    accepts: ["workaround", "broken", "fixed"],
+    description: "speculation barrier bounds checking; there is no speculation",
+  },
+  {
+    name: "cap-ibs",
+    accepts: ["workaround", "broken", "fixed-ibs", "fixed-ccd", "fixed-na"],
+    description: "indirect branch speculation; there is none",
+  },
+  { name: "cap-ccf-assist", accepts: ON_OFF, description: "count cache flush assist; there is no count cache" },
+  { name: "cap-hpt-max-page-size", accepts: ["64k", "65536"], description: "largest page of hashed page tables" },
+  { name: "cap-nested-hv", accepts: ["off"], description: "nested KVM" },
+  { name: "cap-large-decr", accepts: ON_OFF, description: "decrementer of more than 32 bits (POWER9)" },
+  { name: "cap-fwnmi", accepts: ["off"], description: "machine checks through firmware" },
+  { name: "cap-rpt-invalidate", accepts: ["off"], description: "H_RPT_INVALIDATE" },
+  { name: "ic-mode", accepts: ["xics"], description: "interrupt controller that the guest is offered" },
+  { name: "resize-hpt", accepts: ["disabled"], description: "resizing of the hashed page table" },
+  { name: "graphics", accepts: ["on", "off"], description: "there is no graphics adapter; accepted as QEMU does" },
+  { name: "usb", accepts: ["off"], description: "USB controller" },
+  {
+    name: "dump-guest-core",
+    accepts: ["off", "on"],
+    description: "guest RAM in the host's core dumps; JavaScript hosts write none",
+  },
+  { name: "mem-merge", accepts: ["off"], description: "merging of equal pages by the host" },
+  { name: "suppress-vmdesc", accepts: ["off"], description: "leaves the description out of migration streams" },
+];
+
 export const MACHINE_TYPES: readonly MachineType[] = [
   {
     name: "pc",
@@ -70,10 +105,22 @@ export const MACHINE_TYPES: readonly MachineType[] = [
     properties: PC_PROPERTIES,
   },
   {
+    name: "pseries",
+    canonical: "pseries-7.2",
+    aliases: ["pseries-7.2"],
+    archs: ["ppc64"],
+    isDefault: true,
+    defaultCpu: { ppc64: "power9_v2.0-powerpc64-cpu" },
+    defaultRamId: "ppc_spapr.ram",
+    description: "pSeries Logical Partition (PAPR compliant)",
+    maxCpus: 16,
+    properties: PSERIES_PROPERTIES,
+  },
+  {
     name: "none",
     canonical: "none",
     aliases: [],
-    archs: ["x86_64", "i386"],
+    archs: ["x86_64", "i386", "ppc64"],
     isDefault: false,
     description: "empty machine",
     maxCpus: 1,
@@ -82,7 +129,7 @@ export const MACHINE_TYPES: readonly MachineType[] = [
 ];
 
 /** Machines of QEMU that a user may well name and that are not there. */
-export const OTHER_MACHINES = ["q35", "microvm", "isapc", "xenfv", "xenpv"];
+export const OTHER_MACHINES = ["q35", "microvm", "isapc", "xenfv", "xenpv", "powernv", "mac99", "g3beige", "ppce500", "40p", "bamboo"];
 
 export const ACCELERATORS = [
   { name: "tcg", description: "translation of guest code to WebAssembly" },

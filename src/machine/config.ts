@@ -15,7 +15,7 @@ import type { UserNetConfig } from "../net/user/config.js";
 /** Names to values as written. */
 export type Properties = { readonly [name: string]: string };
 
-export type GuestArch = "x86_64" | "i386";
+export type GuestArch = "x86_64" | "i386" | "ppc64";
 
 /** One `-accel`, in the order of preference. */
 export interface AccelConfig {
@@ -196,7 +196,7 @@ export interface TraceConfig {
 export interface MachineConfig {
   readonly arch: GuestArch;
   /** `-machine`: the type without aliases, and its properties as written and checked. */
-  readonly machine: { readonly type: "pc" | "none"; readonly props: Properties };
+  readonly machine: { readonly type: "pc" | "pseries" | "none"; readonly props: Properties };
   readonly accel: readonly AccelConfig[];
   readonly cpu: CpuConfig;
   readonly memoryBytes: number;
@@ -246,14 +246,17 @@ export interface MachineConfig {
   readonly trace: TraceConfig;
 }
 
+const DEFAULT_CPU = { x86_64: "qemu64", i386: "qemu32", ppc64: "power9_v2.0" } as const;
+const DEFAULT_MEMORY_MIB = { x86_64: 128, i386: 128, ppc64: 512 } as const;
+
 /** The configuration of `tandem-system-x86_64` without arguments, less its default devices. */
 export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
   return {
     arch,
-    machine: { type: "pc", props: {} },
+    machine: { type: arch === "ppc64" ? "pseries" : "pc", props: {} },
     accel: [{ name: "tcg", props: {} }],
-    cpu: { model: arch === "x86_64" ? "qemu64" : "qemu32", features: [], props: {} },
-    memoryBytes: 128 * 2 ** 20,
+    cpu: { model: DEFAULT_CPU[arch], features: [], props: {} },
+    memoryBytes: DEFAULT_MEMORY_MIB[arch] * 2 ** 20,
     smp: { cpus: 1, maxCpus: 1, sockets: 1, cores: 1, threads: 1 },
     firmwarePath: [],
     drives: [],
@@ -268,7 +271,7 @@ export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
     launch: { daemonize: false, msgTimestamp: false, msgGuestName: false },
     display: "none",
     graphics: true,
-    vga: "std",
+    vga: arch === "ppc64" ? "none" : "std",
     rtc: { base: "utc", clock: "host" },
     boot: { order: "cad", menu: false, strict: false },
     acpi: true,

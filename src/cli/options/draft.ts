@@ -97,7 +97,7 @@ export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly
     program,
     arch,
     deviceTypes,
-    machineType: "pc",
+    machineType: arch === "ppc64" ? "pseries" : "pc",
     machineProps: new Map(),
     memoryBackend: undefined,
     accels: [],

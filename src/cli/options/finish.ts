@@ -56,7 +56,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     ),
     graphics: prop("graphics") === undefined ? !draft.nographic : prop("graphics") !== "off",
     vga:
-      draft.vga ?? (draft.noDefaults || draft.devices.some((d) => d.driver === "VGA" || d.driver === "isa-vga") ? "none" : "std"),
+      draft.vga ?? (base.vga === "none" || draft.noDefaults || draft.devices.some((d) => d.driver === "VGA" || d.driver === "isa-vga") ? "none" : "std"),
     rtc: draft.rtc,
     icount: draft.icount,
     boot: draft.boot,
@@ -80,7 +80,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
 /** Serial port and monitor that the user has not spoken of. */
 function defaultCharacters(draft: Draft, streams: boolean): void {
   if (draft.noDefaults) return;
-  const serial = draft.serials.length === 0 && !draft.devices.some((d) => d.driver === "isa-serial");
+  const serial = draft.serials.length === 0 && !draft.devices.some((d) => d.driver === "isa-serial" || d.driver === "spapr-vty");
   const monitor = !draft.monitorSet;
   const origin = "-nographic";
   if (streams && !draft.nographic) {
@@ -128,7 +128,7 @@ function finishDrives(draft: Draft): DriveOptions[] {
     drives.push(drive);
   };
   for (const { props, origin } of draft.drives) add(props, origin);
-  if (draft.noDefaults) return drives;
+  if (draft.noDefaults || draft.machineType !== "pc") return drives;
   const has = (...names: string[]) => draft.devices.some((d) => names.includes(d.driver));
   if (!taken("ide", 2) && !has("ide-cd", "scsi-cd", "ide-drive"))
     add(new Map(Object.entries({ if: "ide", index: "2", media: "cdrom" })), "default CD-ROM drive");

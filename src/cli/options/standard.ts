@@ -1,40 +1,42 @@
 /** -machine, -accel, -cpu, -m, -smp, -name, -uuid, -rtc, -global and the like. */
 import { VmError } from "../../base/errors.js";
-import { ACCELERATORS, MACHINE_TYPES, type MachineProperty, OTHER_MACHINES } from "../../machine/catalog.js";
+import { ACCELERATORS, MACHINE_TYPES, type MachineProperty, type MachineType, OTHER_MACHINES } from "../../machine/catalog.js";
+import type { GuestArch } from "../../machine/config.js";
 import { CPU_MODELS, cpuFeatureNames, cpuModel } from "../../target/x86/cpu-models.js";
+import { parsePpcCpu } from "./cpu-ppc.js";
 import { type Draft, type OptionGroup, PrintAndExit } from "./draft.js";
 import { isHelp, parseSwitch, splitList, toMap, toProperties } from "./grammar.js";
 import { PropReader } from "./reader.js";
 
-const pc = MACHINE_TYPES[0]!;
+const machineOf = (draft: Draft) => MACHINE_TYPES.find((m) => m.name === draft.machineType)!;
 
 /** Takes the RAM object's name; it is checked against `-object` when all options are known. */
 const MEMORY_BACKEND = "memory-backend";
 
-function machineHelp(): string {
+function machineHelp(arch: GuestArch): string {
   const row = (name: string, text: string) => `${name.padEnd(20)} ${text}\n`;
   let out = "Supported machines are:\n";
-  for (const m of MACHINE_TYPES) {
+  for (const m of MACHINE_TYPES.filter((t) => t.archs.includes(arch))) {
     if (m.canonical !== m.name) out += row(m.name, `${m.description} (alias of ${m.canonical})`);
     out += row(m.canonical, `${m.description}${m.isDefault ? " (default)" : ""}`);
   }
   return out;
 }
 
-function machinePropertyHelp(): string {
-  return `${pc.aliases[0]} options:\n${pc.properties.map((p) => `  ${p.name}=<${p.accepts.join("|")}> - ${p.description}\n`).join("")}`;
+function machinePropertyHelp({ canonical, properties }: MachineType): string {
+  return `${canonical} options:\n${properties.map((p) => `  ${p.name}=<${p.accepts.join("|")}> - ${p.description}\n`).join("")}`;
 }
 
-function findMachineProperty(name: string): MachineProperty | undefined {
-  return pc.properties.find((p) => p.name === name || p.aliases?.includes(name));
+function findMachineProperty(machine: MachineType, name: string): MachineProperty | undefined {
+  return machine.properties.find((p) => p.name === name || p.aliases?.includes(name));
 }
 
 function parseMachine(draft: Draft, value: string, origin: string): void {
   const pairs = splitList(value, "type");
   for (const { name, value: v } of pairs) {
     if (name === "type") {
-      if (isHelp(v)) throw new PrintAndExit(machineHelp());
-      const type = MACHINE_TYPES.find((m) => m.name === v || m.aliases.includes(v));
+      if (isHelp(v)) throw new PrintAndExit(machineHelp(draft.arch));
+      const type = MACHINE_TYPES.find((m) => m.archs.includes(draft.arch) && (m.name === v || m.aliases.includes(v)));
       if (type) {
         draft.machineType = type.name;
         continue;
@@ -42,7 +44,7 @@ function parseMachine(draft: Draft, value: string, origin: string): void {
       const why = OTHER_MACHINES.includes(v) ? `machine type '${v}' is not supported` : `unsupported machine type '${v}'`;
       throw new VmError("machine/unknown", `${origin}: ${why}; use -machine help to list supported machines`);
     }
-    if (isHelp(name)) throw new PrintAndExit(machinePropertyHelp());
+    if (isHelp(name)) throw new PrintAndExit(machinePropertyHelp(machineOf(draft)));
     if (name === "accel") {
       draft.accels = v.split(":").map((a) => accelConfig(a, new Map(), origin));
       continue;
@@ -51,8 +53,8 @@ function parseMachine(draft: Draft, value: string, origin: string): void {
       draft.memoryBackend = { id: v, origin };
       continue;
     }
-    const property = findMachineProperty(name);
-    if (!property) throw new VmError("option/unknown", `${origin}: Property 'pc.${name}' not found`);
+    const property = findMachineProperty(machineOf(draft), name);
+    if (!property) throw new VmError("option/unknown", `${origin}: Property '${draft.machineType}.${name}' not found`);
     // Switches may be written in any of QEMU's words.
     const sw = property.accepts.includes(v) ? undefined : parseSwitch(v);
     const word = sw === undefined ? v : sw ? "on" : "off";
@@ -117,6 +119,7 @@ function cpuHelp(): string {
 const CPU_PROPERTIES = ["check", "enforce"];
 
 function parseCpu(draft: Draft, value: string, origin: string): void {
+  if (draft.arch === "ppc64") return parsePpcCpu(draft, value, origin);
   const [model = "", ...rest] = value.split(",");
   if (isHelp(model)) throw new PrintAndExit(cpuHelp());
   if (model === "host") throw new VmError("cpu/unknown", `${origin}: CPU model 'host' requires KVM`);
@@ -202,7 +205,8 @@ function parseSmp(draft: Draft, value: string, origin: string): void {
       `Invalid CPU topology: sockets (${sockets}) * cores (${cores}) * threads (${threads}) != maxcpus (${maxCpus})`,
     );
   if (cpus > maxCpus) r.fail("option/invalid", `Invalid CPU topology: maxcpus (${maxCpus}) is less than cpus (${cpus})`);
-  if (maxCpus > pc.maxCpus) r.fail("option/invalid", `Invalid SMP CPUs ${maxCpus}: the machine takes at most ${pc.maxCpus}`);
+  const most = machineOf(draft).maxCpus;
+  if (maxCpus > most) r.fail("option/invalid", `Invalid SMP CPUs ${maxCpus}: the machine takes at most ${most}`);
   if (maxCpus > cpus) r.fail("option/unsupported", `maxcpus=${maxCpus} above cpus=${cpus}: CPU hot-plug is not supported`);
   const inside = [...(sockets! > 1 ? [cores!] : []), ...(sockets! * cores! > 1 ? [threads!] : [])];
   // The APIC ID is the vCPU's number, made of the three; guests take it apart by bits.

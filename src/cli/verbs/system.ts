@@ -3,7 +3,7 @@ import { VmError } from "../../base/errors.js";
 import { nodeHost } from "../../host/node/index.js";
 import { startMachine } from "../../index.js";
 import type { GuestArch, MachineConfig } from "../../machine/config.js";
-import { DEVICE_TYPES } from "../../machine/device-types.js";
+import { deviceTypes } from "../../machine/device-types.js";
 import type { Machine } from "../../machine/vm.js";
 import { PrintAndExit } from "../options/draft.js";
 import { parseCommandLine } from "../options/parse.js";
@@ -29,7 +29,7 @@ function messagePrefix({ launch: { msgTimestamp, msgGuestName }, name }: Machine
 
 /** Runs a machine as the arguments say. @returns the exit status @throws VmError */
 export async function system(program: string, args: readonly string[], arch: GuestArch): Promise<number> {
-  const config = parseCommandLine(args, { program, arch, deviceTypes: DEVICE_TYPES });
+  const config = parseCommandLine(args, { program, arch, deviceTypes: deviceTypes(arch) });
   if (config instanceof PrintAndExit) {
     process.stdout.write(config.text);
     return 0;
