@@ -61,7 +61,11 @@ const PSERIES_PROPERTIES: readonly MachineProperty[] = [
   { name: "cap-htm", accepts: ["off"], description: "hardware transactional memory" },
   { name: "cap-vsx", accepts: ["on"], description: "vector scalar extensions" },
   { name: "cap-dfp", accepts: ["off"], description: "decimal floating point" },
-  { name: "cap-cfpc", accepts: ["workaround", "broken", "fixed"], description: "cache flush on privilege change; nothing leaks here" },
+  {
+    name: "cap-cfpc",
+    accepts: ["workaround", "broken", "fixed"],
+    description: "cache flush on privilege change; nothing leaks here",
+  },
   {
     name: "cap-sbbc",
     accepts: ["workaround", "broken", "fixed"],
@@ -129,7 +133,19 @@ export const MACHINE_TYPES: readonly MachineType[] = [
 ];
 
 /** Machines of QEMU that a user may well name and that are not there. */
-export const OTHER_MACHINES = ["q35", "microvm", "isapc", "xenfv", "xenpv", "powernv", "mac99", "g3beige", "ppce500", "40p", "bamboo"];
+export const OTHER_MACHINES = [
+  "q35",
+  "microvm",
+  "isapc",
+  "xenfv",
+  "xenpv",
+  "powernv",
+  "mac99",
+  "g3beige",
+  "ppce500",
+  "40p",
+  "bamboo",
+];
 
 export const ACCELERATORS = [
   { name: "tcg", description: "translation of guest code to WebAssembly" },

@@ -6,7 +6,7 @@
 import { VmError } from "../base/errors.js";
 import { flatten } from "../firmware/fdt/flatten.js";
 import type { FdtNode } from "../firmware/fdt/tree.js";
-import { imageError, type ImageSource, sizeText } from "../firmware/loaders/image.js";
+import { type ImageSource, imageError, sizeText } from "../firmware/loaders/image.js";
 import { checkPpcFirmware } from "../firmware/loaders/ppc-firmware.js";
 import { type PpcKernel, parsePpcKernel } from "../firmware/loaders/ppc-kernel.js";
 import { acceptsVersion, agreedVector5, readCasRequest, Vector5, vector5Byte } from "../firmware/spapr/cas.js";

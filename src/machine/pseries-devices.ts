@@ -95,4 +95,3 @@ export function addPseriesDevices(board: PseriesBoard, parts: BoardParts): void 
 export function slofBootPath(path: string, host: string): string {
   return path.replace(/^\/pci@i0cf8\//, `/${host}/`);
 }
-

@@ -176,7 +176,8 @@ export class PseriesCpuState {
     const head = new Uint8Array(16);
     if (!memory.readBytes(address, head)) return HStatus.H_PARAMETER;
     const size = head[VPA_SIZE_AT]! * 256 + head[VPA_SIZE_AT + 1]!;
-    if (size < VPA_MIN_BYTES || Math.floor(address / PAGE) !== Math.floor((address + size - 1) / PAGE)) return HStatus.H_PARAMETER;
+    if (size < VPA_MIN_BYTES || Math.floor(address / PAGE) !== Math.floor((address + size - 1) / PAGE))
+      return HStatus.H_PARAMETER;
     this.vpa[cpu] = address;
     // vCPUs share a host processor: a lock holder may have to be waited for.
     memory.writeBytes(address + VPA_FLAGS_AT, Uint8Array.of(head[VPA_FLAGS_AT]! | VPA_SHARED));

@@ -185,7 +185,10 @@ export class PseriesBoard implements Board, SiteBoard {
     });
     this.pciCtx = { ...this.ctx, memory: this.pci.memory };
     const rtc = new RtasClock(wallMs);
-    this.events = new SpaprEvents(() => this.pulse(SpaprIrq.epow), () => rtc.nowMs);
+    this.events = new SpaprEvents(
+      () => this.pulse(SpaprIrq.epow),
+      () => rtc.nowMs,
+    );
     this.all.push(this.xics, this.hpt, this.pci, rtc, this.events);
     addPseriesDevices(this, parts);
     this.nvram = new SpaprNvram(this.freeVioUnit());
@@ -244,8 +247,7 @@ export class PseriesBoard implements Board, SiteBoard {
           ? startWall + host.localOffsetMinutes(startWall) * 60_000
           : startWall;
     const hostStart = host.clock.monotonicNs();
-    return () =>
-      rtc.clock === "vm" ? base + this.clock.nowNs() / 1e6 : base + (host.clock.monotonicNs() - hostStart) / 1e6;
+    return () => (rtc.clock === "vm" ? base + this.clock.nowNs() / 1e6 : base + (host.clock.monotonicNs() - hostStart) / 1e6);
   }
 
   /** `sc 1`. */
@@ -450,8 +452,7 @@ function uuidBytes(uuid: string | undefined): Uint8Array {
 /** Builds the pseries machine. */
 export const createPseries: CreateBoard = async (config, parts) => {
   const { smp, memoryBytes, cpu } = config;
-  if (smp.cpus > MAX_CPUS)
-    throw new VmError("machine/invalid", `-smp ${smp.cpus}: this version runs at most ${MAX_CPUS} vCPUs`);
+  if (smp.cpus > MAX_CPUS) throw new VmError("machine/invalid", `-smp ${smp.cpus}: this version runs at most ${MAX_CPUS} vCPUs`);
   if (smp.threads > 1)
     throw new VmError("machine/invalid", `-smp threads=${smp.threads}: TCG runs one thread a core on a pseries machine`);
   if (memoryBytes === 0 || memoryBytes % MEMORY_BLOCK)

@@ -17,7 +17,10 @@ export function parsePpcCpu(draft: Draft, value: string, origin: string): void {
   const [name = "", ...properties] = value.split(",");
   if (isHelp(name)) throw new PrintAndExit(help());
   if (name === "host")
-    throw new VmError("cpu/unknown", `${origin}: CPU model 'host' requires KVM, which runs guest code of the host's own kind only`);
+    throw new VmError(
+      "cpu/unknown",
+      `${origin}: CPU model 'host' requires KVM, which runs guest code of the host's own kind only`,
+    );
   const model = ppcCpuModel(name);
   if (!model)
     throw new VmError("cpu/unknown", `${origin}: unable to find CPU model '${name}'; use -cpu help to list those there are`);

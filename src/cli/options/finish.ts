@@ -56,7 +56,10 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     ),
     graphics: prop("graphics") === undefined ? !draft.nographic : prop("graphics") !== "off",
     vga:
-      draft.vga ?? (base.vga === "none" || draft.noDefaults || draft.devices.some((d) => d.driver === "VGA" || d.driver === "isa-vga") ? "none" : "std"),
+      draft.vga ??
+      (base.vga === "none" || draft.noDefaults || draft.devices.some((d) => d.driver === "VGA" || d.driver === "isa-vga")
+        ? "none"
+        : "std"),
     rtc: draft.rtc,
     icount: draft.icount,
     boot: draft.boot,

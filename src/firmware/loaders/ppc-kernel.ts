@@ -7,7 +7,7 @@
  */
 import { isElf } from "./elf.js";
 import { type ImageSource, imageError, sizeText } from "./image.js";
-import { isGzip, gunzip } from "./inflate.js";
+import { gunzip, isGzip } from "./inflate.js";
 import { isLz4Legacy, unpackLz4Legacy } from "./lz4.js";
 import { isXz, unpackXz } from "./xz.js";
 import { isZstd, unpackZstd } from "./zstd.js";

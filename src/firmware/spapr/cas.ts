@@ -65,7 +65,7 @@ export function vector5Byte(request: CasRequest, n: number): number {
 
 /** Whether the kernel lists a processor version. */
 export function acceptsVersion(request: CasRequest, version: number): boolean {
-  return request.versions.some(({ mask, value }) => !((~mask & value) >>> 0) && ((version & mask) >>> 0) === value);
+  return request.versions.some(({ mask, value }) => !((~mask & value) >>> 0) && (version & mask) >>> 0 === value);
 }
 
 /** Vector 5 as agreed: byte 1 first. */

@@ -91,6 +91,7 @@ export function spaprTree(t: SpaprTree): FdtNode {
     model: "IBM pSeries (emulated by qemu)",
     compatible: "qemu,pseries",
     "vm,uuid": t.uuid ?? "00000000-0000-0000-0000-000000000000",
+    "system-id": t.uuid,
     "ibm,partition-name": t.name,
     "#address-cells": 2,
     "#size-cells": 2,
@@ -113,7 +114,12 @@ export function spaprTree(t: SpaprTree): FdtNode {
       phandle: INTC_PHANDLE,
     }),
   );
-  if (t.random) root.child("ibm,platform-facilities").setAll({ device_type: "ibm,platform-facilities", "#address-cells": 1, "#size-cells": 0 }).child("ibm,random-v1").setAll({ device_type: "ibm,random-v1", compatible: "ibm,random", reg: 0 });
+  if (t.random)
+    root
+      .child("ibm,platform-facilities")
+      .setAll({ device_type: "ibm,platform-facilities", "#address-cells": 1, "#size-cells": 0 })
+      .child("ibm,random-v1")
+      .setAll({ device_type: "ibm,random-v1", compatible: "ibm,random", reg: 0 });
   return root;
 }
 

@@ -23,7 +23,6 @@ export const PHB_NODE = "pci@800000020000000";
 
 /** Address spaces of an address's first cell. */
 const Space = { config: 0, io: 0x01000000, mem32: 0x02000000, mem64: 0x03000000 } as const;
-const PREFETCHABLE = 0x40000000;
 const NOT_RELOCATABLE = 0x80000000;
 const SLOTS = 32;
 
@@ -76,16 +75,15 @@ function functionNode(device: PciDevice, assigned: boolean): FdtNode {
   const place = device.devfn << 8;
   const reg = [place, 0, 0, 0, 0];
   const addresses: number[] = [];
-  for (const b of device.barList()) {
+  for (const b of [...device.barList()].sort((x, y) => x.index - y.index)) {
     const register = b.kind === "rom" ? PciReg.romBar : PciReg.bar0 + 4 * b.index;
     const space = b.kind === "io" ? Space.io : b.kind === "mem64" ? Space.mem64 : Space.mem32;
-    const prefetchable = b.kind !== "io" && b.kind !== "rom" && c[register]! & 8 ? PREFETCHABLE : 0;
-    reg.push((space | prefetchable | place | register) >>> 0, 0, 0, ...cells64(b.size));
+    reg.push(space | place | register, 0, 0, ...cells64(b.size));
     const raw = (at: number) => (u16(at) | (u16(at + 2) << 16)) >>> 0;
     if (assigned && b.kind !== "rom") {
       const low = b.kind === "io" ? raw(register) & ~3 : (raw(register) & ~15) >>> 0;
       const high = b.kind === "mem64" ? raw(register + 4) : 0;
-      addresses.push((NOT_RELOCATABLE | space | prefetchable | place | register) >>> 0, high, low, ...cells64(b.size));
+      addresses.push((NOT_RELOCATABLE | space | place | register) >>> 0, high, low, ...cells64(b.size));
     }
   }
   const msix = msixOf(device);
@@ -113,15 +111,7 @@ export function pciHostNode(host: SpaprPciHost, assigned: boolean): FdtNode {
   const interruptMap: number[] = [];
   for (let slot = 0; slot < SLOTS; slot++)
     for (let pin = 1; pin <= 4; pin++)
-      interruptMap.push(
-        slot << 11,
-        0,
-        0,
-        pin,
-        INTC_PHANDLE,
-        SpaprIrq.pciLsi + ((slot + pin - 1) % PHB_LSIS),
-        IrqSense.level,
-      );
+      interruptMap.push(slot << 11, 0, 0, pin, INTC_PHANDLE, SpaprIrq.pciLsi + ((slot + pin - 1) % PHB_LSIS), IrqSense.level);
   const range = (space: number, w: { bus: number; system: number; size: number }) => [
     space,
     ...cells64(w.bus),
