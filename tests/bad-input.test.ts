@@ -19,6 +19,7 @@ const AT_ONCE = 2;
 const TIMEOUT_MS = 120_000;
 
 const KERNEL = path.join(root, "guests/x86_64/bzImage");
+const PPC_KERNEL = path.join(root, "guests/ppc64le/vmlinux.zst");
 
 interface Ended {
   readonly status: number | null;
@@ -75,6 +76,14 @@ before(() => {
   truncateSync(at("bios-16M"), 16 << 20);
   writeFileSync(at("initrd-200M"), "");
   truncateSync(at("initrd-200M"), 200 << 20);
+  writeFileSync(at("initrd-300M"), "");
+  truncateSync(at("initrd-300M"), 300 << 20);
+  copyFileSync(path.join(root, "firmware/bios-256k.bin"), at("x86-bios"));
+  elf("ppc-be.elf", 32, 20);
+  const bigEndian = readFileSync(at("ppc-be.elf"));
+  bigEndian[5] = 2;
+  bigEndian.writeUInt16BE(20, 18);
+  writeFileSync(at("ppc-be.elf"), bigEndian);
   elf("arm64.elf", 64, 183);
   elf("ppc.elf", 32, 20);
   writeFileSync(at("disk.qcow2"), Buffer.from([0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3]));
@@ -200,22 +209,61 @@ const refused: [args: string[], line: string | RegExp][] = [
   [["-D", "no/such/log", "-d", "int"], /^-D no\/such\/log: No such file or directory$/],
 ];
 
+/** The same for tandem-system-ppc64. */
+const refusedPpc: [args: string[], line: string | RegExp][] = [
+  [["-m", "300"], /^-m 300M: Memory size 0x12c00000 is not aligned to 256 MiB; give a multiple of 256M$/],
+  [["-m", "64G"], /^-m 65536M: guest memory .* has room for/],
+  [["-smp", "17"], "-smp 17: "],
+  [["-smp", "2,threads=2"], /^-smp threads=2: TCG runs one thread a core/],
+  [["-machine", "pc"], "-machine pc: "],
+  [["-machine", "powernv"], /^-machine powernv: machine type 'powernv' is not supported/],
+  [["-machine", "pseries,cap-htm=on"], "-machine pseries,cap-htm=on: "],
+  [["-machine", "pseries,cap-foo=on"], /Property 'pseries.cap-foo' not found$/],
+  [["-machine", "pseries,ic-mode=xive"], /ic-mode=xive is not supported: xics$/],
+  [["-cpu", "qemu64"], "-cpu qemu64: "],
+  [["-cpu", "host"], /^-cpu host: CPU model 'host' requires KVM/],
+  [["-cpu", "POWER9,foo=on"], "-cpu POWER9,foo=on: "],
+  [["-vga", "std"], /^-vga std: not supported on pseries/],
+  [["-hda", "disk"], /^-hda disk: if=ide is not supported on pseries; use -drive if=virtio$/],
+  [["-device", "isa-serial"], "-device isa-serial: "],
+  [["-device", "spapr-vty,reg=5"], "-device spapr-vty,reg=5: "],
+  [["-device", "spapr-rng"], /^-device spapr-rng: spapr-rng needs an RNG backend/],
+  [["-bios", "x86-bios"], /^-bios x86-bios: an x86 BIOS; this machine is PowerPC$/],
+  [["-bios", "bios-16M"], "-bios bios-16M: "],
+  [["-bios", "empty"], "-bios empty: "],
+  [["-kernel", KERNEL], /an x86 Linux kernel \(bzImage\); this machine is PowerPC$/],
+  [["-kernel", "ppc.elf"], "-kernel ppc.elf: "],
+  [["-kernel", "ppc-be.elf"], /^-kernel ppc-be.elf: a 32-bit PowerPC image, big-endian; pseries starts 64-bit kernels/],
+  [
+    ["-kernel", "arm64.elf"],
+    /^-kernel arm64.elf: an ELF image for ARM \(64-bit\), little-endian; this machine is 64-bit PowerPC$/,
+  ],
+  [["-kernel", "text"], "-kernel text: "],
+  [
+    ["-m", "256", "-kernel", PPC_KERNEL, "-initrd", "initrd-300M"],
+    /^-initrd initrd-300M: 300 MiB do not fit guest memory \(256 MiB\)$/,
+  ],
+  [["-initrd", "empty"], "-initrd: "],
+];
+
 /** Names and contents of the folder. */
 function files(): Map<string, string> {
   return new Map(
     readdirSync(folder)
-      .filter((f) => f !== "dir" && f !== "bios-16M" && f !== "initrd-200M")
+      .filter((f) => f !== "dir" && f !== "bios-16M" && !f.startsWith("initrd-"))
       .map((f) => [f, readFileSync(path.join(folder, f), "latin1")]),
   );
 }
 
 test("bad input: one line that names option and value, status 1, nothing overwritten", async (t) => {
   const old = files();
-  const queue = refused.entries();
+  const queue = [
+    ...refused.map((row, n) => [n % 2 ? "tandem-system-i386" : "tandem-system-x86_64", row] as const),
+    ...refusedPpc.map((row) => ["tandem-system-ppc64", row] as const),
+  ].values();
   const worker = async () => {
-    for (const [n, [args, line]] of queue)
-      await t.test(args.join(" ").replaceAll(root, ""), async () => {
-        const program = n % 2 ? "tandem-system-i386" : "tandem-system-x86_64";
+    for (const [program, [args, line]] of queue)
+      await t.test(`${program} ${args.join(" ").replaceAll(root, "")}`, async () => {
         const { status, stdout, stderr } = await run(program, ["-display", "none", ...args]);
         assert.equal(status, 1, stderr);
         assert.equal(stdout, "");

@@ -86,7 +86,7 @@ export function addPseriesDevices(board: PseriesBoard, parts: BoardParts): void 
   const { config } = board;
   for (const d of config.drives)
     if (d.if !== "virtio" && d.if !== "none")
-      throw new VmError("option/unsupported", `${d.origin}: if=${d.if} is not supported on pseries; use if=virtio`);
+      throw new VmError("option/unsupported", `${d.origin}: if=${d.if} is not supported on pseries; use -drive if=virtio`);
   const site = new DeviceSite<PseriesBoard>(board, parts, BUSES);
   for (const order of orders(config)) withOrigin(order.config.origin, () => order.maker.make(site, order));
 }

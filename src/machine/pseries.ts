@@ -458,8 +458,10 @@ export const createPseries: CreateBoard = async (config, parts) => {
   if (memoryBytes === 0 || memoryBytes % MEMORY_BLOCK)
     throw new VmError(
       "machine/invalid",
-      `-m: Memory size 0x${memoryBytes.toString(16)} is not aligned to 256 MiB; give a multiple of 256M`,
+      `-m ${memoryBytes / MIB}M: Memory size 0x${memoryBytes.toString(16)} is not aligned to 256 MiB; give a multiple of 256M`,
     );
+  if (config.vga !== "none")
+    throw new VmError("option/unsupported", `-vga ${config.vga}: not supported on pseries; use -vga none`);
   const model = ppcCpuModel(cpu.model);
   if (!model) throw new VmError("cpu/unknown", `-cpu ${cpu.model}: unable to find CPU model '${cpu.model}'`);
   const boot = await PseriesBoot.load(config, parts);

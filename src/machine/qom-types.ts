@@ -3,11 +3,12 @@
  * are declared. Source of the names: QEMU 7.2.
  */
 import type { BusKind, DeviceProperty, DeviceType } from "../hw/core/device-type.js";
-import { CPU_MODELS, knownFeatures } from "../target/x86/cpu-models.js";
+import { knownFeatures } from "../target/x86/cpu-models.js";
 import { ACCELERATORS, MACHINE_TYPES } from "./catalog.js";
 import type { GuestArch } from "./config.js";
+import { cpuBaseType, cpuModelNames, cpuTypeName } from "./cpu-types.js";
 import { commonProperties, KIND_WORD } from "./device-properties.js";
-import { DEVICE_TYPES } from "./device-types.js";
+import { deviceTypes } from "./device-types.js";
 import { OBJECT_TYPES } from "./object-types.js";
 import { PC_BOARD_TYPES } from "./pc-board-types.js";
 
@@ -97,7 +98,7 @@ export function qomTypes(arch: GuestArch): ReadonlyMap<string, QomType> {
     abstractType("machine", "object"),
     abstractType("accel", "object"),
     abstractType("cpu", "device"),
-    abstractType(`${arch}-cpu`, "cpu"),
+    abstractType(cpuBaseType(arch), "cpu"),
     plain("container", "object"),
     ...[...new Set(Object.values(BUS_PARENT))].filter((p) => p !== "device").map((p) => abstractType(p, "device")),
     ...ACCELERATORS.map((a) => plain(`${a.name}-accel`, "accel")),
@@ -112,7 +113,10 @@ export function qomTypes(arch: GuestArch): ReadonlyMap<string, QomType> {
         })),
       ),
     ),
-    ...Object.keys(CPU_MODELS).map((name) => ({ ...plain(`${name}-${arch}-cpu`, `${arch}-cpu`, cpuProperties()), device: true })),
+    ...cpuModelNames(arch).map((name) => ({
+      ...plain(cpuTypeName(arch, name), cpuBaseType(arch), arch === "ppc64" ? [] : cpuProperties()),
+      device: true,
+    })),
     ...OBJECT_TYPES.map((o) =>
       plain(
         o.name,
@@ -120,8 +124,8 @@ export function qomTypes(arch: GuestArch): ReadonlyMap<string, QomType> {
         o.properties.map((name) => ({ name, type: "string" })),
       ),
     ),
-    ...DEVICE_TYPES.flatMap((t) => [t.name, ...t.aliases].map((name) => deviceType(t, name))),
-    ...PC_BOARD_TYPES.map((t) => deviceType(t)),
+    ...deviceTypes(arch).flatMap((t) => [t.name, ...t.aliases].map((name) => deviceType(t, name))),
+    ...(arch === "ppc64" ? [] : PC_BOARD_TYPES).map((t) => deviceType(t)),
   ];
   const types = new Map(list.map((t) => [t.name, t]));
   cache.set(arch, types);

@@ -3,10 +3,13 @@
  * nothing is kept beside the devices. Source of the layout: QEMU 7.2 (`/machine/peripheral/ID`, `/machine/peripheral-anon`,
  * `/machine/unattached/device[N]`, `/objects/ID`, `/chardevs/ID`).
  */
+
 import { VmError } from "../base/errors.js";
 import { CPU_MODELS, cpuModel, knownFeatures } from "../target/x86/cpu-models.js";
 import type { BoardInspection } from "./board.js";
+import { MACHINE_TYPES } from "./catalog.js";
 import type { MachineConfig } from "./config.js";
+import { cpuTypeName } from "./cpu-types.js";
 import { commonProperties } from "./device-properties.js";
 import { propertyInfo } from "./qom-types.js";
 
@@ -69,7 +72,7 @@ export function qomRoot(source: QomSource): QomObject {
     else peripheral.push([r.id, object]);
   }
   const machine: QomObject = {
-    type: `${config.machine.type === "pc" ? "pc-i440fx-7.2" : config.machine.type}-machine`,
+    type: `${MACHINE_TYPES.find((m) => m.name === config.machine.type)!.canonical}-machine`,
     properties: [
       { name: "type", type: "string", get: () => machine.type },
       ...Object.entries(config.machine.props).map(([name, value]) => ({ name, type: "string", get: () => value })),
@@ -119,15 +122,20 @@ function zeroOf(type: string): unknown {
 
 function cpuObject({ config }: QomSource): QomObject {
   const { model, features } = config.cpu;
+  const type = cpuTypeName(config.arch, model);
   const known = Object.hasOwn(CPU_MODELS, model);
   const cpu = known ? cpuModel(model, features) : undefined;
   return {
-    type: `${model}-${config.arch}-cpu`,
+    type,
     properties: [
-      { name: "type", type: "string", get: () => `${model}-${config.arch}-cpu` },
+      { name: "type", type: "string", get: () => type },
       { name: "realized", type: "bool", get: () => true },
       { name: "unavailable-features", type: "strList", get: () => cpu?.missing ?? [] },
-      ...knownFeatures().map((f) => ({ name: f.name, type: "bool", get: () => cpu?.features.has(f.name) ?? false })),
+      ...(config.arch === "ppc64" ? [] : knownFeatures()).map((f) => ({
+        name: f.name,
+        type: "bool",
+        get: () => cpu?.features.has(f.name) ?? false,
+      })),
     ],
     children: new Map(),
   };

@@ -59,7 +59,7 @@ function parseMachine(draft: Draft, value: string, origin: string): void {
     const sw = property.accepts.includes(v) ? undefined : parseSwitch(v);
     const word = sw === undefined ? v : sw ? "on" : "off";
     if (!property.accepts.includes(word)) {
-      const known = sw !== undefined || ["on", "off", "auto", "split"].includes(word);
+      const known = sw !== undefined || ["on", "off", "auto", "split", "dual", "xive", "enabled", "required"].includes(word);
       throw new VmError(
         known ? "option/unsupported" : "option/invalid",
         `${origin}: ${name}=${v} is ${known ? "not supported" : "invalid"}: ${property.accepts.join(" or ")}`,

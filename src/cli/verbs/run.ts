@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { chooseAccelerator } from "../../accel/choose.js";
+import { VmError } from "../../base/errors.js";
 import { packageRoot } from "../../host/node/built-in.js";
 import { nodeHost } from "../../host/node/index.js";
 import { createMachine, type Machine } from "../../index.js";
@@ -13,37 +14,63 @@ import { PromptWatch } from "./prompt.js";
 import { onTermination } from "./signals.js";
 import { system } from "./system.js";
 
-/** No kernel messages, no checks that a virtual machine does not need; the time stamp counter's rate, which is 1 GHz. */
-const APPEND = "console=ttyS0 quiet tsc=reliable tsc_early_khz=1000000 no_timer_check";
-/** On KVM the rate is the host's. */
-const APPEND_KVM = "console=ttyS0 quiet tsc=reliable no_timer_check";
-/** With deadlines in TSC ticks the APIC timer's rate need not be measured either. */
-const CPU = "qemu64,+tsc-deadline";
 const END_LINE = "poweroff";
+/** The embedded guests by `--arch`. */
+const GUESTS = {
+  x86_64: {
+    folder: "x86_64",
+    kernel: "bzImage",
+    /** No kernel messages, no checks that a virtual machine does not need; the time stamp counter's rate, which is 1 GHz. */
+    append: "console=ttyS0 quiet tsc=reliable tsc_early_khz=1000000 no_timer_check",
+    /** On KVM the rate is the host's. */
+    appendKvm: "console=ttyS0 quiet tsc=reliable no_timer_check",
+    // With deadlines in TSC ticks the APIC timer's rate need not be measured either.
+    options: ["-cpu", "qemu64,+tsc-deadline"],
+  },
+  ppc64: { folder: "ppc64le", kernel: "vmlinux.zst", append: "console=hvc0 quiet", appendKvm: "console=hvc0 quiet", options: [] },
+} as const;
+type EmbeddedArch = keyof typeof GUESTS;
 
 /** The embedded guest as options; what the user adds comes later and wins. */
-export function guestOptions(root: string, accelerator: "tcg" | "kvm" = "tcg"): string[] {
-  const image = (name: string) => join(root, "guests/x86_64", name);
+export function guestOptions(root: string, accelerator: "tcg" | "kvm" = "tcg", arch: EmbeddedArch = "x86_64"): string[] {
+  const { folder, kernel, append, appendKvm, options } = GUESTS[arch];
+  const image = (name: string) => join(root, "guests", folder, name);
   return [
-    "-cpu",
-    CPU,
+    ...options,
     "-m",
     "256",
     "-kernel",
-    image("bzImage"),
+    image(kernel),
     "-initrd",
     image("initrd.lz4"),
     "-append",
-    accelerator === "kvm" ? APPEND_KVM : APPEND,
+    accelerator === "kvm" ? appendKvm : append,
   ];
+}
+
+/** Takes `--arch ARCH` off the front. @throws VmError "option/invalid" */
+function takeArch(args: readonly string[]): { arch: EmbeddedArch; rest: readonly string[] } {
+  const [first = "", second] = args;
+  const joined = /^--?arch=(.*)$/.exec(first);
+  if (!joined && first !== "--arch" && first !== "-arch") return { arch: "x86_64", rest: args };
+  const arch = joined ? joined[1]! : (second ?? "");
+  if (!Object.hasOwn(GUESTS, arch))
+    throw new VmError("option/invalid", `--arch ${arch}: there is no embedded guest for it; ${Object.keys(GUESTS).join(" or ")}`);
+  const rest = args.slice(joined ? 1 : 2);
+  return { arch: arch as EmbeddedArch, rest: rest[0] === "--" ? rest.slice(1) : rest };
 }
 
 /** @returns the exit status @throws VmError */
 export async function run(extra: readonly string[]): Promise<number> {
-  const accelerator = await acceleratorFor(extra);
-  const options = [...guestOptions(packageRoot(), accelerator), ...(asksFor(extra) ? [] : ["-accel", accelerator]), ...extra];
-  if (process.stdin.isTTY) return system("tandem", ["-nographic", ...options], "x86_64");
-  const machine = await createMachine({ args: ["-nodefaults", "-vga", "none", ...options], ...STREAM_SERIAL });
+  const { arch, rest } = takeArch(extra);
+  const accelerator = arch === "x86_64" ? await acceleratorFor(rest) : "tcg";
+  const options = [
+    ...guestOptions(packageRoot(), accelerator, arch),
+    ...(asksFor(rest) ? [] : ["-accel", accelerator]),
+    ...rest,
+  ];
+  if (process.stdin.isTTY) return system("tandem", ["-nographic", ...options], arch);
+  const machine = await createMachine({ arch, args: ["-nodefaults", "-vga", "none", ...options], ...STREAM_SERIAL });
   const stop = onTermination(() => machine.quit());
   try {
     const output = show(machine);

@@ -5,13 +5,14 @@ import { VERSION_LINE } from "../../base/version.js";
 const HELP = `${VERSION_LINE}
 usage: tandem VERB [arguments]
 
-  run [-- QEMU options]   boots the embedded Linux guest to a shell; with input from a pipe, runs its lines there
+  run [--arch x86_64|ppc64] [-- QEMU options]
+                          boots the embedded Linux guest to a shell; with input from a pipe, runs its lines there
   doctor [--json]         what accelerates guests on this host, what -accel auto takes and why
   bench accel [--json]    the same work under tcg, under kvm and on the host, side by side
   help                    this text
   version                 versions
 
-Machines of your own: tandem-system-x86_64 -help, tandem-system-i386 -help
+Machines of your own: tandem-system-x86_64 -help, tandem-system-i386 -help, tandem-system-ppc64 -help
 `;
 
 /** Verbs that are planned and refused until they are there. */

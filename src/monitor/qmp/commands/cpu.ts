@@ -1,4 +1,6 @@
 /** The vCPUs and CPU models. Source: QEMU 7.2 qapi/machine.json, qapi/machine-target.json. */
+import type { GuestArch } from "../../../machine/config.js";
+import { cpuModelNames, cpuTypeName } from "../../../machine/cpu-types.js";
 import { CPU_MODELS, cpuModel, knownFeatures } from "../../../target/x86/cpu-models.js";
 import { command, type QmpCommand } from "../command.js";
 import { generic } from "../errors.js";
@@ -26,6 +28,12 @@ function expand(name: string, props: { readonly [name: string]: unknown }) {
   }
   const { features } = cpuModel(name, changes);
   return Object.fromEntries(known.map((f) => [f.name, features.has(f.name)]));
+}
+
+/** What a model should have and has not here. */
+function unavailable(arch: GuestArch, name: string): readonly string[] {
+  if (arch === "ppc64") return [];
+  return [...(CPU_MODELS[name]?.longMode && arch === "i386" ? ["lm"] : []), ...cpuModel(name, []).missing];
 }
 
 export const CPU_COMMANDS: readonly QmpCommand[] = [
@@ -68,16 +76,13 @@ export const CPU_COMMANDS: readonly QmpCommand[] = [
         deprecated: bool,
       }),
     ),
-    run: ({ target }) =>
-      Object.entries(CPU_MODELS).map(([name, model]) => ({
+    run: ({ target: { config } }) =>
+      cpuModelNames(config.arch).map((name) => ({
         name,
-        typename: `${name}-${target.config.arch}-cpu`,
+        typename: cpuTypeName(config.arch, name),
         "migration-safe": name !== "max",
         static: false,
-        "unavailable-features": [
-          ...(model.longMode && target.config.arch === "i386" ? ["lm"] : []),
-          ...cpuModel(name, []).missing,
-        ],
+        "unavailable-features": unavailable(config.arch, name),
         deprecated: false,
       })),
   }),
