@@ -129,9 +129,9 @@ export const TLB_MODES = 4;
 export const TLB_READ = 0;
 export const TLB_WRITE = 8;
 export const TLB_EXEC = 16;
-/** u32: host (linear-memory) address of the page. */
+/** u32: host (linear-memory) address of the page; of a device's page bits 44 and up of its physical address. */
 export const TLB_HOST = 24;
-/** u32: guest physical page number. */
+/** u32: guest physical page number, its lower 32 bits. */
 export const TLB_PHYS = 28;
 export const TAG_INVALID = 1;
 /** Translation valid, but the access must take the slow path: device memory, or ROM for writes. */

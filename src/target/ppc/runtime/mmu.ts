@@ -46,7 +46,8 @@ function fill(ea: u64, mmu: u32, access: u32): i32 {
   } else writeSlow = TAG_SLOW;
   w32(TLB_USED, r32(TLB_USED) | (1 << mmu));
   if (<i64>ea >= 0 && mmu != MMU_REAL) logFill(e);
-  store<u32>(e + TLB_HOST, host);
+  // A device's page has no host address: there stand the bits of its physical address that TLB_PHYS has no room for.
+  store<u32>(e + TLB_HOST, kind == MAP_MMIO ? <u32>(walkPhys >> 44) : host);
   store<u32>(e + TLB_PHYS, <u32>(walkPhys >> 12));
   store<u64>(e + TLB_READ, (walkProt & 1) != 0 ? page | slow : <u64>-1);
   store<u64>(e + TLB_WRITE, (walkProt & 2) != 0 ? page | writeSlow : <u64>-1);
@@ -79,7 +80,9 @@ function lookup(ea: u64, mmu: u32, access: u32): usize {
 // @ts-ignore: decorator
 @inline
 function physOf(e: usize, ea: u64): u64 {
-  return (<u64>load<u32>(e + TLB_PHYS) << 12) | (ea & 0xfff);
+  const host = load<u32>(e + TLB_HOST);
+  const high: u64 = host < 0x1000 ? <u64>host << 44 : 0;
+  return high | (<u64>load<u32>(e + TLB_PHYS) << 12) | (ea & 0xfff);
 }
 
 /** The page after an address, with the wrap at 4 GiB in 32-bit mode. */
