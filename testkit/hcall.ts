@@ -30,7 +30,7 @@ export function hcall(
 /** A machine's memory of 1 MiB at 0, and room for a table outside it. */
 export function partition(): { memory: AddressSpace; ram: GuestRam; trace: Trace } {
   const ram = new GuestRam(0, 4 * 2 ** 20, false);
-  const memory = new AddressSpace("memory", 2 ** 47, ram);
+  const memory = new AddressSpace("memory", 2 ** 51, ram);
   memory.map(0, 2 ** 20, { kind: "ram", block: ram.allocate("ram", 2 ** 20), offset: 0 });
   return { memory, ram, trace: new Trace() };
 }

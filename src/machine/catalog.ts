@@ -82,7 +82,11 @@ const PSERIES_PROPERTIES: readonly MachineProperty[] = [
   { name: "cap-large-decr", accepts: ON_OFF, description: "decrementer of more than 32 bits (POWER9)" },
   { name: "cap-fwnmi", accepts: ["off"], description: "machine checks through firmware" },
   { name: "cap-rpt-invalidate", accepts: ["off"], description: "H_RPT_INVALIDATE" },
-  { name: "ic-mode", accepts: ["xics"], description: "interrupt controller that the guest is offered" },
+  {
+    name: "ic-mode",
+    accepts: ["dual", "xics", "xive"],
+    description: "interrupt controller that the guest is offered (POWER9; POWER8 has XICS)",
+  },
   { name: "resize-hpt", accepts: ["disabled"], description: "resizing of the hashed page table" },
   { name: "graphics", accepts: ["on", "off"], description: "there is no graphics adapter; accepted as QEMU does" },
   { name: "usb", accepts: ["off"], description: "USB controller" },

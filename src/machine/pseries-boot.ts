@@ -136,6 +136,8 @@ export class PseriesBoot {
       pci: board.pci,
       rtas: board.rtas.tokens(),
       hypertas: HYPERTAS,
+      interrupts: board.xiveActive ? "xive" : "xics",
+      interruptChoice: board.interruptChoice,
       random: board.random,
       rngSeed: board.randomBytes(32),
       graphic: { width: 800, height: 600, depth: 32 },
@@ -215,8 +217,10 @@ export class PseriesBoot {
         : undefined;
     if (version === undefined) return HStatus.H_HARDWARE;
     const radix = model.isa300 && (vector5Byte(request, Vector5.mmu.byte) & Vector5.mmu.mask) !== 0;
+    if (board.interruptChoice)
+      board.setXive((vector5Byte(request, Vector5.xive.byte) & Vector5.xive.mask) === Vector5.xive.exploit);
     const gtse = radix && (vector5Byte(request, Vector5.radixGtse.byte) & Vector5.radixGtse.bit) !== 0;
-    const tree = this.tree(board, { vector5: agreedVector5({ radix, gtse }), cpuVersion: version });
+    const tree = this.tree(board, { vector5: agreedVector5({ radix, gtse, xive: board.xiveActive }), cpuVersion: version });
     let bytes: Uint8Array;
     try {
       bytes = flatten(tree, { limitBytes: Math.max(0, room - CAS_HEADER_BYTES) });
@@ -233,5 +237,8 @@ export class PseriesBoot {
 /** What a kernel that is started directly finds agreed on: its processor's own level, radix translation where there is it. */
 function directAgreement(board: PseriesBoard): { vector5: Uint8Array; cpuVersion: number } {
   const { model } = board.files;
-  return { vector5: agreedVector5({ radix: model.isa300, gtse: model.isa300 }), cpuVersion: model.logicalPvr };
+  return {
+    vector5: agreedVector5({ radix: model.isa300, gtse: model.isa300, xive: board.xiveActive }),
+    cpuVersion: model.logicalPvr,
+  };
 }

@@ -12,7 +12,7 @@ const hex = (n: number): string => `0x${n.toString(16)}`;
 export function pseriesReport(board: PseriesBoard, topic: ReportTopic, cpu: number): string {
   switch (topic) {
     case "pic":
-      return `${board.xics.report()}irqchip: emulated\n`;
+      return `${board.xiveActive ? board.xive.report() : board.xics.report()}irqchip: emulated\n`;
     case "irq":
       return "IRQ statistics are not counted on this machine\n";
     case "jit":
@@ -69,7 +69,7 @@ export function pseriesTree(board: PseriesBoard): BusNode {
         props: [],
         buses: [{ name: "spapr-vio", type: "spapr-vio-bus", devices: [...board.ttys.map(unit), unit(board.nvram)] }],
       },
-      plain(board.xics),
+      plain(board.xiveActive ? board.xive : board.xics),
     ],
   };
 }

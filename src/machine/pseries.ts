@@ -1,8 +1,8 @@
 /**
  * The pseries machine, wired: a PAPR partition with its hypervisor, which is this program. Processors without hypervisor
- * state, XICS interrupts, a virtual terminal and NVRAM, one PCI host bridge.
+ * state, XICS or XIVE interrupts, a virtual terminal and NVRAM, one PCI host bridge.
  * Source: LoPAR; addresses and numbers as in QEMU 7.2's pseries.
- * Not emulated: XIVE, CPU, memory and PCI hot-plug, NUMA, USB and graphics, VIO network and SCSI.
+ * Not emulated: CPU, memory and PCI hot-plug, NUMA, USB and graphics, VIO network and SCSI.
  */
 import { ENGINE_BYTES } from "../accel/tcg/map.js";
 import { VmError } from "../base/errors.js";
@@ -10,6 +10,7 @@ import type { Drive } from "../block/backend.js";
 import type { BootDevice } from "../firmware/boot-order.js";
 import { InstructionClock, type MachineClock, TimerQueue, VirtualClock } from "../hw/core/clock.js";
 import type { Device, DeviceContext } from "../hw/core/device.js";
+import { IrqLine } from "../hw/core/irq.js";
 import type { PciDevice } from "../hw/pci/device.js";
 import { SpaprEvents } from "../hw/spapr/events.js";
 import { Hcall, type HcallFrame, HcallTable, HStatus } from "../hw/spapr/hcall.js";
@@ -24,6 +25,8 @@ import { addTceHcalls } from "../hw/spapr/tce.js";
 import { addVtyHcalls, type SpaprVty } from "../hw/spapr/vty.js";
 import { Xics } from "../hw/spapr/xics.js";
 import { addXicsHcalls, addXicsRtas } from "../hw/spapr/xics-calls.js";
+import { Xive } from "../hw/spapr/xive.js";
+import { addXiveHcalls } from "../hw/spapr/xive-calls.js";
 import type { VirtioBalloon } from "../hw/virtio/balloon.js";
 import { AddressSpace } from "../memory/address-space.js";
 import { GuestRam } from "../memory/ram.js";
@@ -53,7 +56,8 @@ const MIB = 2 ** 20;
 /** Memory comes in blocks of this size. */
 const MEMORY_BLOCK = 256 * MIB;
 const MAX_CPUS = 16;
-const ADDRESS_BITS = 47;
+/** The pages of the interrupt controller lie highest. */
+const ADDRESS_BITS = 51;
 
 /** What has been read before the board is wired. */
 export interface PseriesFiles {
@@ -78,6 +82,11 @@ export class PseriesBoard implements Board, SiteBoard {
   readonly hcalls: HcallTable;
   readonly rtas: Rtas;
   readonly xics: Xics;
+  readonly xive: Xive;
+  /** The guest works XIVE rather than XICS. */
+  xiveActive = false;
+  /** The guest may choose between them. */
+  readonly interruptChoice: boolean;
   readonly pci: SpaprPciHost;
   readonly hpt: HashPageTable;
   readonly hptShift: number;
@@ -91,6 +100,7 @@ export class PseriesBoard implements Board, SiteBoard {
   balloon: VirtioBalloon | undefined;
   /** There is a source for H_RANDOM. */
   random = false;
+  private readonly xiveAtStart: boolean;
   private readonly all: Device[] = [];
   private readonly driveList: Drive[] = [];
   private requested: BoardRequest | undefined;
@@ -171,15 +181,26 @@ export class PseriesBoard implements Board, SiteBoard {
     for (const cpu of cpus) cpu.setRmaSize(ramBytes);
 
     // --- interrupts, PCI, virtual I/O ---
-    this.xics = new Xics(SpaprIrq.first, SpaprIrq.count, cpus.length, (server, level) => {
+    const output = (xive: boolean) => (server: number, level: boolean) => {
+      if (xive !== this.xiveActive) return;
       cpus[server]!.setExternal(level);
       if (level) loop.wake();
-    });
+    };
+    this.xics = new Xics(SpaprIrq.first, SpaprIrq.count, cpus.length, output(false));
+    this.xive = new Xive(this.memory, SpaprIrq.xiveCount, cpus.length, () => loop.current, output(true));
+    const mode = config.machine.props["ic-mode"] ?? "dual";
+    this.interruptChoice = mode === "dual" && model.isa300;
+    this.xiveAtStart = mode === "xive";
     this.pci = new SpaprPciHost({
       ram: this.ram,
       memory: this.memory,
       io: this.io,
-      lsis: Array.from({ length: PHB_LSIS }, (_, n) => this.xics.line(SpaprIrq.pciLsi + n)),
+      lsis: Array.from({ length: PHB_LSIS }, (_, n) => {
+        const lines = [this.xics.line(SpaprIrq.pciLsi + n), this.xive.line(SpaprIrq.pciLsi + n)];
+        return new IrqLine((level) => {
+          for (const line of lines) line.set(level);
+        });
+      }),
       msiFirst: SpaprIrq.msi,
       msiCount: SpaprIrq.msiCount,
     });
@@ -189,7 +210,7 @@ export class PseriesBoard implements Board, SiteBoard {
       () => this.pulse(SpaprIrq.epow),
       () => rtc.nowMs,
     );
-    this.all.push(this.xics, this.hpt, this.pci, rtc, this.events);
+    this.all.push(this.xics, this.xive, this.hpt, this.pci, rtc, this.events);
     addPseriesDevices(this, parts);
     this.nvram = new SpaprNvram(this.freeVioUnit());
     this.vioUnits.add(this.nvram.unit);
@@ -201,10 +222,16 @@ export class PseriesBoard implements Board, SiteBoard {
     addLogicalHcalls(this.hcalls, this.memory);
     addVtyHcalls(this.hcalls, this.ttys);
     addTceHcalls(this.hcalls, [this.pci.dma], this.memory);
-    addXicsHcalls(this.hcalls, this.xics, () => {
-      const tb = this.processors.timeBase();
-      return { hi: Math.floor(tb / 2 ** 32), lo: tb % 2 ** 32 };
-    });
+    addXicsHcalls(
+      this.hcalls,
+      this.xics,
+      () => {
+        const tb = this.processors.timeBase();
+        return { hi: Math.floor(tb / 2 ** 32), lo: tb % 2 ** 32 };
+      },
+      () => !this.xiveActive,
+    );
+    if (model.isa300) addXiveHcalls(this.hcalls, this.xive, () => this.xiveActive);
     if (this.random)
       this.hcalls.on(Hcall.H_RANDOM, (f) => {
         const view = new DataView(this.randomBytes(8).buffer);
@@ -269,11 +296,18 @@ export class PseriesBoard implements Board, SiteBoard {
 
   /** An event of an interrupt source. */
   pulse(irq: number): void {
-    this.xics.pulse(irq);
+    if (this.xiveActive) this.xive.pulse(irq);
+    else this.xics.pulse(irq);
+  }
+
+  /** What client-architecture-support has agreed on, or the start. */
+  setXive(on: boolean): void {
+    this.xiveActive = on;
+    this.xive.setEnabled(on);
   }
 
   sendMsi(address: number, data: number): void {
-    if (address === MSI_WINDOW) this.xics.pulse(data);
+    if (address === MSI_WINDOW) this.pulse(data);
     else this.parts.trace.guestError("spapr-pci-host-bridge", () => `message to 0x${address.toString(16)}`);
   }
 
@@ -331,6 +365,7 @@ export class PseriesBoard implements Board, SiteBoard {
     this.memory.batch(() => {
       for (const d of this.all) d.reset();
     });
+    this.setXive(this.xiveAtStart);
     this.processors.reset();
     this.cpuState.reset();
     const { hostOffset, sizeBytes } = this.hpt.block;
@@ -464,6 +499,8 @@ export const createPseries: CreateBoard = async (config, parts) => {
     throw new VmError("option/unsupported", `-vga ${config.vga}: not supported on pseries; use -vga none`);
   const model = ppcCpuModel(cpu.model);
   if (!model) throw new VmError("cpu/unknown", `-cpu ${cpu.model}: unable to find CPU model '${cpu.model}'`);
+  if (!model.isa300 && config.machine.props["ic-mode"] === "xive")
+    throw new VmError("machine/invalid", "-machine ic-mode=xive: POWER8 has no XIVE; use ic-mode=xics");
   const boot = await PseriesBoot.load(config, parts);
   const runtime = new WebAssembly.Module(await parts.host.readBuiltIn("dist/runtime/ppc.wasm"));
   return new PseriesBoard(config, parts, { runtime, model, boot });

@@ -48,10 +48,10 @@ test("requests without an end or outside memory are refused", () => {
 });
 
 test("vector 5 as agreed", () => {
-  const bytes = agreedVector5({ radix: true, gtse: true });
-  assert.deepEqual([bytes.length, bytes[23], bytes[25]], [26, 0x40, 0x40]);
+  const bytes = agreedVector5({ radix: true, gtse: true, xive: true });
+  assert.deepEqual([bytes.length, bytes[22], bytes[23], bytes[25]], [26, 0x40, 0x40, 0x40]);
   assert.deepEqual(
-    agreedVector5({ radix: false, gtse: false }).some((b) => b),
+    agreedVector5({ radix: false, gtse: false, xive: false }).some((b) => b),
     false,
   );
 });

@@ -69,8 +69,9 @@ export function acceptsVersion(request: CasRequest, version: number): boolean {
 }
 
 /** Vector 5 as agreed: byte 1 first. */
-export function agreedVector5(o: { readonly radix: boolean; readonly gtse: boolean }): Uint8Array {
+export function agreedVector5(o: { readonly radix: boolean; readonly gtse: boolean; readonly xive: boolean }): Uint8Array {
   const v = new Uint8Array(Vector5.length);
+  if (o.xive) v[Vector5.xive.byte - 1] = Vector5.xive.exploit;
   if (o.radix) v[Vector5.mmu.byte - 1] = Vector5.mmu.radix;
   if (o.gtse) v[Vector5.radixGtse.byte - 1] = Vector5.radixGtse.bit;
   return v;

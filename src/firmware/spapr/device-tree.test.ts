@@ -20,7 +20,6 @@ const ABSENT =
 const DIFFERENT: { readonly [property: string]: string } = {
   "rng-seed": "random",
   "ibm,hypertas-functions": "the calls there are",
-  "ibm,arch-vec-5-platform-support": "no XIVE",
   "ibm,pa-features": "no decimal floating point",
   "rtas-size": "the size of this entry code",
   "interrupt-ranges": "no hot-plug events",
@@ -71,6 +70,7 @@ async function ourTree(args: readonly string[]): Promise<FdtNode> {
 const machines: readonly string[][] = [
   ["-m", "512", "-smp", "2"],
   ["-m", "1G", "-cpu", "POWER8", "-name", "lpar", "-uuid", "12345678-1234-1234-1234-123456789abc"],
+  ["-m", "512", "-machine", "ic-mode=xive"],
   ["-m", "256", "-device", "virtio-rng-pci", "-device", "virtio-serial-pci,addr=3", "-boot", "order=cd,menu=on"],
 ];
 for (const args of machines)

@@ -7,6 +7,8 @@
 import { IrqSense, SpaprIrq } from "../../hw/spapr/irq.js";
 import { NVRAM_BYTES } from "../../hw/spapr/nvram.js";
 import type { SpaprPciHost } from "../../hw/spapr/pci-host.js";
+import { XIVE_PAGE_SHIFT, XIVE_PRIORITIES, XIVE_TIMA_OS, XIVE_TIMA_USER } from "../../hw/spapr/xive.js";
+import { XIVE_QUEUE_SHIFTS } from "../../hw/spapr/xive-calls.js";
 import { cells64, FdtNode } from "../fdt/tree.js";
 import { INTC_PHANDLE, pciHostNode } from "./pci-nodes.js";
 
@@ -45,6 +47,9 @@ export interface SpaprTree {
   readonly rtas: readonly { readonly name: string; readonly token: number }[];
   /** Sets of hypervisor calls, as ibm,hypertas-functions names them. */
   readonly hypertas: readonly string[];
+  /** The interrupt controller, and whether the guest may ask for the other. */
+  readonly interrupts: "xics" | "xive";
+  readonly interruptChoice: boolean;
   readonly random: boolean;
   readonly rngSeed: Uint8Array;
   readonly graphic: { readonly width: number; readonly height: number; readonly depth: number };
@@ -81,6 +86,8 @@ function bytesOf(hex: string): Uint8Array {
 /** Bytes of ibm,arch-vec-5-platform-support: pairs of an index into option vector 5 and what is there. */
 const Support = { xive: 0x17, mmu: 0x18, hash: 0x19, radix: 0x1a } as const;
 const XICS_ONLY = 0x00;
+const XIVE_ONLY = 0x40;
+const XICS_OR_XIVE = 0x80;
 const MMU_HASH_ONLY = 0x00;
 const MMU_EITHER = 0xc0;
 const RADIX_GTSE = 0x40;
@@ -104,16 +111,10 @@ export function spaprTree(t: SpaprTree): FdtNode {
     pciHostNode(t.pci, t.rtasBase !== undefined),
     vdevice(t),
     memory(t),
-    new FdtNode("interrupt-controller").setAll({
-      device_type: "PowerPC-External-Interrupt-Presentation",
-      compatible: "IBM,ppc-xicp",
-      "interrupt-controller": true,
-      "ibm,interrupt-server-ranges": [0, t.cpus],
-      "#interrupt-cells": 2,
-      "linux,phandle": INTC_PHANDLE,
-      phandle: INTC_PHANDLE,
-    }),
+    t.interrupts === "xive" ? xive(t) : xics(t),
   );
+  // Priorities that the hypervisor keeps: from 7 on.
+  if (t.interrupts === "xive") root.set("ibm,plat-res-int-priorities", [XIVE_PRIORITIES, 0xff - XIVE_PRIORITIES]);
   if (t.random)
     root
       .child("ibm,platform-facilities")
@@ -121,6 +122,33 @@ export function spaprTree(t: SpaprTree): FdtNode {
       .child("ibm,random-v1")
       .setAll({ device_type: "ibm,random-v1", compatible: "ibm,random", reg: 0 });
   return root;
+}
+
+function xics(t: SpaprTree): FdtNode {
+  return new FdtNode("interrupt-controller").setAll({
+    device_type: "PowerPC-External-Interrupt-Presentation",
+    compatible: "IBM,ppc-xicp",
+    "interrupt-controller": true,
+    "ibm,interrupt-server-ranges": [0, t.cpus],
+    "#interrupt-cells": 2,
+    "linux,phandle": INTC_PHANDLE,
+    phandle: INTC_PHANDLE,
+  });
+}
+
+function xive(t: SpaprTree): FdtNode {
+  const page = 2 ** XIVE_PAGE_SHIFT;
+  return new FdtNode(`interrupt-controller@${XIVE_TIMA_USER.toString(16)}`).setAll({
+    device_type: "power-ivpe",
+    compatible: "ibm,power-ivpe",
+    reg: [...cells64(XIVE_TIMA_USER), ...cells64(page), ...cells64(XIVE_TIMA_OS), ...cells64(page)],
+    "ibm,xive-eq-sizes": XIVE_QUEUE_SHIFTS,
+    "ibm,xive-lisn-ranges": [0, t.cpus],
+    "interrupt-controller": true,
+    "#interrupt-cells": 2,
+    "linux,phandle": INTC_PHANDLE,
+    phandle: INTC_PHANDLE,
+  });
 }
 
 function chosen(t: SpaprTree): FdtNode {
@@ -144,13 +172,13 @@ function chosen(t: SpaprTree): FdtNode {
     "linux,pci-probe-only": 0,
     "ibm,arch-vec-5-platform-support": Uint8Array.of(
       Support.xive,
-      XICS_ONLY,
+      t.interruptChoice ? XICS_OR_XIVE : t.interrupts === "xive" ? XIVE_ONLY : XICS_ONLY,
       Support.mmu,
       mmu,
       Support.hash,
       0,
       Support.radix,
-      t.cpu.isa300 ? RADIX_GTSE : 0,
+      RADIX_GTSE,
     ),
     "rng-seed": t.rngSeed,
   });
@@ -159,6 +187,9 @@ function chosen(t: SpaprTree): FdtNode {
   node.set("ibm,architecture-vec-5", v && v.length > 0 ? Uint8Array.of(v.length - 1, ...v) : Uint8Array.of(0, 0));
   return node;
 }
+
+/** RTAS services that only XICS has. */
+const XICS_SERVICES = ["ibm,set-xive", "ibm,get-xive", "ibm,int-off", "ibm,int-on"];
 
 function rtas(t: SpaprTree): FdtNode {
   const node = new FdtNode("rtas").setAll({
@@ -171,7 +202,7 @@ function rtas(t: SpaprTree): FdtNode {
     "linux,rtas-base": t.rtasBase,
     "linux,rtas-entry": t.rtasBase,
   });
-  for (const { name, token } of t.rtas) node.set(name, token);
+  for (const { name, token } of t.rtas) if (t.interrupts === "xics" || !XICS_SERVICES.includes(name)) node.set(name, token);
   return node;
 }
 

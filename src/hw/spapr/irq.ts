@@ -12,6 +12,8 @@ export const SpaprIrq = {
   msi: 0x1300,
   msiCount: 0xd00,
   count: 0x1000,
+  /** XIVE numbers the vCPUs' own sources from 0. */
+  xiveCount: 0x2000,
 } as const;
 
 /** How an interrupt specifier of the device tree says its kind: the second cell. */

@@ -1,12 +1,20 @@
 /** The guest's ways to the interrupt controller: hypervisor calls (LoPAR §14.5.4.5) and RTAS services (§7.3.10). */
-import { Hcall, type HcallTable, HStatus } from "./hcall.js";
+import { Hcall, type HcallHandler, type HcallTable, HStatus } from "./hcall.js";
 import { type Rtas, type RtasCall, RtasStatus } from "./rtas.js";
 import type { Xics } from "./xics.js";
 
 const MASKED = 0xff;
 
-/** @param timebase for H_XIRR_X */
-export function addXicsHcalls(table: HcallTable, xics: Xics, timebase: () => { hi: number; lo: number }): void {
+/** @param timebase for H_XIRR_X; @param active whether the guest has not chosen another controller */
+export function addXicsHcalls(
+  calls: HcallTable,
+  xics: Xics,
+  timebase: () => { hi: number; lo: number },
+  active: () => boolean,
+): void {
+  const table = {
+    on: (code: number, handler: HcallHandler) => calls.on(code, (f) => (active() ? handler(f) : HStatus.H_FUNCTION)),
+  };
   table.on(Hcall.H_CPPR, (f) => {
     xics.setCppr(f.cpu, f.lo(0) & 0xff);
     return HStatus.H_SUCCESS;
