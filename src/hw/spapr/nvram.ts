@@ -1,6 +1,6 @@
 /**
  * spapr-nvram: 64 KiB of memory that outlives a reset, reached through RTAS.
- * Source: LoPAR §7.3.1 (nvram-fetch, nvram-store).
+ * Source: LoPAR §7.3.1 (nvram-fetch, nvram-store), §9.5 (partitions).
  * Not emulated: a backing drive; the contents last as long as the machine.
  */
 import type { Device, DeviceState } from "../core/device.js";
@@ -12,7 +12,9 @@ export class SpaprNvram implements Device {
   readonly type = "spapr-nvram";
   private readonly bytes = new Uint8Array(NVRAM_BYTES);
 
-  constructor(readonly unit: number) {}
+  constructor(readonly unit: number) {
+    this.bytes.set(freePartition(NVRAM_BYTES));
+  }
 
   addServices(rtas: Rtas): void {
     const range = (offset: number, length: number) => offset <= NVRAM_BYTES && length <= NVRAM_BYTES - offset;
@@ -58,4 +60,17 @@ export class SpaprNvram implements Device {
   restore(state: DeviceState): void {
     this.bytes.set((state.bytes as Uint8Array).subarray(0, NVRAM_BYTES));
   }
+}
+
+/** The header of a partition of free space: signature, checksum, length in blocks of 16 bytes, name. */
+function freePartition(length: number): Uint8Array {
+  const blocks = length / 16;
+  const header = Uint8Array.of(0x7f, 0, blocks >> 8, blocks & 255, ...new Array<number>(12).fill(0x77));
+  let sum = 0;
+  for (const byte of header) {
+    sum += byte;
+    if (sum > 0xff) sum = (sum & 0xff) + 1;
+  }
+  header[1] = sum;
+  return header;
 }

@@ -100,7 +100,6 @@ for (const [n, name] of [
   [305, "HSPRG1"],
   [306, "HDSISR"],
   [307, "HDAR"],
-  [308, "SPURR"],
   [310, "HDEC"],
   [313, "HRMOR"],
   [314, "HSRR0"],
@@ -130,7 +129,12 @@ for (const [n, name] of [
 ] as const)
   hypervisor(n, name);
 plain(287, "PVR", { readonly: true, at: L.PVR });
-plain(309, "PURR", { readonly: true, at: spr(309) });
+// A vCPU has its processor for itself.
+for (const [n, name] of [
+  [308, "SPURR"],
+  [309, "PURR"],
+] as const)
+  special(n, name, (t, d) => void t.callPure("h_time_base", 0, 0, 0, d), undefined);
 plain(446, "TIDR");
 // The performance monitor's registers are storage: nothing is counted.
 for (const [user, privileged, name] of [
