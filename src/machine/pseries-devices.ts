@@ -1,4 +1,4 @@
-/** `-device` on the pseries machine: virtio on its PCI bus, terminals and a random number source on the virtual I/O bus. */
+/** `-device` on the pseries machine: virtio and network cards on its PCI bus, terminals and a random number source on the virtual I/O bus. */
 import { VmError } from "../base/errors.js";
 import type { DeviceType } from "../hw/core/device-type.js";
 import { SpaprVty, spaprVtyType } from "../hw/spapr/vty.js";
@@ -8,6 +8,7 @@ import { findDeviceType, readProperties } from "./device-properties.js";
 import { type Bus, DeviceSite, num, within, withOrigin } from "./pc-device-site.js";
 import type { Maker, Order } from "./pc-devices.js";
 import { checkRng, VIRTIO_MAKERS } from "./pc-virtio-devices.js";
+import { PCI_NETWORK_MAKERS } from "./pci-network-devices.js";
 import type { PseriesBoard } from "./pseries.js";
 
 const BUSES: readonly Bus[] = [
@@ -53,6 +54,7 @@ const MAKERS: readonly Maker<PseriesBoard>[] = [
       site.board.random = true;
     },
   },
+  ...PCI_NETWORK_MAKERS,
   ...VIRTIO_MAKERS,
 ];
 

@@ -17,6 +17,8 @@ export function pseriesReport(board: PseriesBoard, topic: ReportTopic, cpu: numb
       return "IRQ statistics are not counted on this machine\n";
     case "jit":
       return translationReport(board.processors.engine);
+    case "kvm":
+      return "kvm support: disabled\n";
     case "tlb":
     case "mem":
       return tlb(board, cpu);
