@@ -270,6 +270,10 @@ CACHE("icbi", "011111 /5 ra:5 rb:5 #982:10 /1", touch);
 CACHE("icbt", "011111 /1 ct:4 ra:5 rb:5 #22:10 /1", () => {});
 CACHE("dcbt", "011111 th:5 ra:5 rb:5 #278:10 /1", () => {});
 CACHE("dcbtst", "011111 th:5 ra:5 rb:5 #246:10 /1", () => {});
+// Data streams, which these processors take as no operation.
+CACHE("dst", "011111 t:1 /2 strm:2 ra:5 rb:5 #342:10 /1", () => {});
+CACHE("dstst", "011111 t:1 /2 strm:2 ra:5 rb:5 #374:10 /1", () => {});
+CACHE("dss", "011111 a:1 /2 strm:2 /5 /5 #822:10 /1", () => {});
 CACHE("dcbst", "011111 /5 ra:5 rb:5 #54:10 /1", touch);
 CACHE("dcbf", "011111 /3 l:2 ra:5 rb:5 #86:10 /1", touch);
 CACHE("dcbz", "011111 /5 ra:5 rb:5 #1014:10 /1", (t, f) => {
