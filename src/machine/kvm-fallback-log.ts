@@ -16,6 +16,8 @@ export class FallbackLog {
   lateWindows = 0;
   /** Stretches in modes that this KVM emulates. */
   assists = 0;
+  /** Native runs of user code behind a guard. */
+  guardedRuns = 0;
   /** Instructions that the translator has run. */
   insns = 0;
 
@@ -30,6 +32,10 @@ export class FallbackLog {
 
   shutdown(): void {
     this.shutdowns++;
+  }
+
+  guarded(): void {
+    this.guardedRuns++;
   }
 
   assisted(): void {

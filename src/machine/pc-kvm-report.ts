@@ -39,5 +39,6 @@ export function kvmText(cpus: PcCpus): string {
   rows.push(["shutdowns tried again by TCG", log.shutdowns]);
   rows.push(["interrupt windows missed", log.lateWindows]);
   rows.push(["stretches of TCG in slow modes", log.assists]);
+  rows.push(["guarded native runs of user code", log.guardedRuns]);
   return `kvm support: enabled\n${rows.map(([n, v]) => `${n.padEnd(40)}${v}`).join("\n")}\n`;
 }

@@ -8,6 +8,7 @@
  * instruction, or a stretch that grows while such instructions follow each other closely.
  */
 import type { VcpuExit } from "../accel/exits.js";
+import { syscallEntersKernel } from "../accel/kvm/calibrate.js";
 import { type CpuidEntry, setCpuid } from "../accel/kvm/cpuid.js";
 import type { KvmDevice } from "../accel/kvm/device.js";
 import { Vcpu } from "../accel/kvm/ioctls.js";
@@ -25,6 +26,7 @@ import { type Carried, type EnvAccess, readCpuState, writeCpuState } from "../ta
 import * as L from "../target/x86/layout.js";
 import { CodeWatch } from "./code-watch.js";
 import { FallbackLog } from "./kvm-fallback-log.js";
+import { serveMmio, servePort } from "./vcpu-io.js";
 
 /** What the processors give KVM's side. */
 export interface PcKvmBus {
@@ -70,6 +72,10 @@ const REFUSED_STRETCH = 100_000;
 /** A guest that has run for so long without an exit is looked at; the first stretch if its mode is a slow one. */
 const ASSIST_AFTER_NS = 1_000_000;
 const ASSIST_FIRST = 100_000;
+/** Instructions between two looks at the mode, and looks in a row that find user code before KVM gets it. */
+const GUARD_STRETCH = 20_000;
+const USER_STREAK = 16;
+const EFER_SCE = 1;
 /** How long an interrupt waits for its window on a KVM without hardware, and what the translator runs then. */
 const WINDOW_LATE_NS = 300_000;
 const WINDOW_STRETCH = 5_000;
@@ -94,6 +100,9 @@ export class PcKvm {
   private readonly waitingSince: number[] = [];
   /** The next stretch in a slow mode. */
   private readonly assistInsns: number[] = [];
+  /** How often in a row the translator has found a vCPU in user mode. */
+  private readonly userStreak: number[] = [];
+  private readonly syscallBroken: boolean;
   /** Instructions that the translator has left to do on a state that KVM refuses. */
   private readonly refusedFor: number[] = [];
   /** KVM's TSC runs on by itself, unless somebody has set another. */
@@ -119,6 +128,7 @@ export class PcKvm {
       );
     this.vm = new KvmVm(device, bus.memory, bus.ram);
     this.alarm = device.sys.alarm();
+    this.syscallBroken = !bus.hardware && bus.assist && bus.features.has("lm") && !syscallEntersKernel(device);
     this.code = new CodeWatch(bus.engine, bus.ram);
     bus.engine.flushAll();
     this.transfer = new X86Transfer(device, { irqchip: false, features: bus.features });
@@ -140,6 +150,7 @@ export class PcKvm {
       this.tscChanged.push(true);
       this.waitingSince.push(0);
       this.assistInsns.push(ASSIST_FIRST);
+      this.userStreak.push(0);
     }
     this.vm.mapMemory();
     this.mapped = bus.memory.changed.on(() => this.vm.mapMemory());
@@ -268,6 +279,11 @@ export class PcKvm {
       if (now >= deadline) return "budget";
       const before = this.beforeEntry(cpu, env, v);
       if (before) return before;
+      if (this.guardsUserMode(cpu)) {
+        const end = this.guardedTurn(cpu, now, deadline);
+        if (end) return end;
+        continue;
+      }
       if (this.refusedFor[cpu]! > 0) {
         const end = this.translate(cpu, REFUSED_STRETCH);
         this.refusedFor[cpu]! -= REFUSED_STRETCH;
@@ -287,10 +303,7 @@ export class PcKvm {
       v.cr8 = bus.getTpr(cpu) >> 4;
       this.arm(now, deadline);
       this.owners[cpu] = "kvm";
-      if (!this.staleCode) {
-        this.staleCode = true;
-        this.code.leave();
-      }
+      this.leaveTranslator();
       const exit = v.run(NO_LIMIT);
       const tpr = v.cr8;
       if (tpr !== bus.getTpr(cpu) >> 4) bus.setTpr(cpu, tpr << 4);
@@ -395,10 +408,10 @@ export class PcKvm {
   private serve(cpu: number, exit: VcpuExit): KvmTurnEnd | undefined {
     switch (exit.kind) {
       case "io":
-        this.port(exit);
+        servePort(this.bus.io, exit);
         return undefined;
       case "mmio":
-        this.mmio(exit);
+        serveMmio(this.bus.memory, exit);
         return undefined;
       case "halted":
         this.set(this.env(cpu) + L.HALTED, HALTED_HLT);
@@ -423,43 +436,60 @@ export class PcKvm {
     }
   }
 
-  private port(e: Extract<VcpuExit, { kind: "io" }>): void {
-    const { io } = this.bus;
-    for (let i = 0, at = e.at; i < e.count; i++, at += e.size) {
-      if (e.direction === "in") {
-        const v = io.read(e.port, e.size);
-        if (e.size === 1) e.data.setUint8(at, v);
-        else if (e.size === 2) e.data.setUint16(at, v, true);
-        else e.data.setUint32(at, v, true);
-      } else
-        io.write(
-          e.port,
-          e.size,
-          e.size === 1 ? e.data.getUint8(at) : e.size === 2 ? e.data.getUint16(at, true) : e.data.getUint32(at, true),
-        );
-    }
+  // --- programs of an operating system on a KVM whose SYSCALL does not enter the kernel
+
+  /** Whether the guest's programs use SYSCALL where this KVM gets it wrong. */
+  private guardsUserMode(cpu: number): boolean {
+    return this.syscallBroken && (this.u32(this.env(cpu) + L.EFER) & EFER_SCE) !== 0;
   }
 
-  private mmio(e: Extract<VcpuExit, { kind: "mmio" }>): void {
-    const { memory } = this.bus;
-    for (let i = 0; i < e.size; ) {
-      const left = e.size - i;
-      const n = left >= 4 ? 4 : left >= 2 ? 2 : 1;
-      const at = e.at + i;
-      if (e.write)
-        memory.write(
-          e.address + i,
-          n,
-          n === 4 ? e.data.getUint32(at, true) : n === 2 ? e.data.getUint16(at, true) : e.data.getUint8(at),
-        );
-      else {
-        const v = memory.read(e.address + i, n);
-        if (n === 4) e.data.setUint32(at, v, true);
-        else if (n === 2) e.data.setUint16(at, v, true);
-        else e.data.setUint8(at, v);
-      }
-      i += n;
+  /**
+   * The translator runs the kernel, and user code until it has shown that it computes. Then KVM runs it natively behind a guard: an
+   * empty IDT and no SYSCALL, so that whatever would enter the kernel shuts the vCPU down instead, before the instruction. The
+   * translator executes that instruction on the state as it was.
+   */
+  private guardedTurn(cpu: number, now: number, deadline: number): KvmTurnEnd | undefined {
+    if (this.userStreak[cpu]! < USER_STREAK || this.bus.interruptPending(cpu)) {
+      const end = this.translate(cpu, GUARD_STRETCH);
+      const flags = this.u32(this.env(cpu) + L.HFLAGS);
+      const user = (flags & L.HF_CPL) === 3 && (flags & L.HF_CS64) !== 0;
+      this.userStreak[cpu] = user && end === "budget" ? this.userStreak[cpu]! + 1 : 0;
+      return end === "budget" ? undefined : end;
     }
+    const v = this.vcpus[cpu]!;
+    const env = this.env(cpu);
+    this.pull(cpu);
+    const idtLimit = this.u32(env + L.IDT_LIMIT);
+    const efer = this.u32(env + L.EFER);
+    this.set(env + L.IDT_LIMIT, 0);
+    this.set(env + L.EFER, efer & ~EFER_SCE);
+    this.owners[cpu] = "env";
+    const taken = this.push(cpu);
+    let exit: VcpuExit | undefined;
+    if (taken) {
+      v.wantWindow = false;
+      this.arm(now, deadline);
+      this.leaveTranslator();
+      this.owners[cpu] = "kvm";
+      do exit = v.run(NO_LIMIT);
+      while (exit.kind === "asked");
+      this.armedUntil = 0;
+      this.pull(cpu);
+    }
+    this.set(env + L.IDT_LIMIT, idtLimit);
+    this.set(env + L.EFER, efer);
+    this.owners[cpu] = "env";
+    this.log.guarded();
+    if (exit?.kind === "budget") return "budget";
+    // It entered the kernel: a system call, a fault. It has to show itself again.
+    this.userStreak[cpu] = 0;
+    return undefined;
+  }
+
+  private leaveTranslator(): void {
+    if (this.staleCode) return;
+    this.staleCode = true;
+    this.code.leave();
   }
 
   // --- the translator's part

@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
+import { guestOptions } from "../../src/cli/verbs/run.js";
 import { needsPackage } from "../../testkit/debian.js";
 import { Guest } from "../../testkit/guest.js";
 import { kvmTest } from "../../testkit/kvm.js";
@@ -68,6 +70,13 @@ kvmTest("U-Boot goes past its 32-bit IRET to its prompt, on KVM", async (t) => {
   await guest.onSerial("Hit any key to stop autoboot", 60);
   await guest.send(" ");
   await guest.onSerial(/^=> /m, 60);
+});
+
+kvmTest("the embedded Linux guest gets to its shell, on KVM", async (t) => {
+  const root = fileURLToPath(new URL("../..", import.meta.url));
+  const guest = await Guest.start(t, [...guestOptions(root, "kvm"), ...KVM, "-vga", "none"]);
+  await guest.onSerial("~ # ", 120);
+  assert.match(await guest.ask("echo $((6 * 7))", "42", 60), /42/);
 });
 
 kvmTest("memtest86+ goes past FWAIT into its tests, on KVM", async (t) => {

@@ -5,7 +5,7 @@
 import { AddressSpace } from "../../memory/address-space.js";
 import { GuestRam } from "../../memory/ram.js";
 import type { X86CpuState } from "../../target/x86/cpu-state.js";
-import { BARE_RAM, type BareMode, enterBareGuest, loadBareGuest } from "./bare-guest.js";
+import { BARE_CODE, BARE_RAM, type BareMode, enterBareGuest, loadBareGuest } from "./bare-guest.js";
 import type { KvmDevice } from "./device.js";
 import { X86Transfer } from "./state-x86.js";
 import { KvmVcpu } from "./vcpu.js";
@@ -59,6 +59,29 @@ export class CalibrationGuest {
 /** dec ecx; jnz: counts down from 2^32 - 1. In 64-bit mode, and in real mode with an operand size prefix. */
 const LOOP64 = [0xff, 0xc9, 0x75, 0xfc];
 const LOOP16 = [0x66, 0x49, 0x75, 0xfc];
+
+/**
+ * Whether SYSCALL in 64-bit user code enters ring 0. A KVM that runs user code natively without hardware may leave it in ring 3,
+ * and then no operating system's programs can run on it.
+ */
+export function syscallEntersKernel(device: KvmDevice): boolean {
+  const guest = new CalibrationGuest(device);
+  try {
+    // syscall; then, at its target, mov eax, cs; out 10h, al.
+    const code = new Uint8Array(0x40);
+    code.set([0x0f, 0x05]);
+    code.set([0x8c, 0xc8, 0xe6, 0x10], 0x20);
+    loadBareGuest(guest.bytes, code);
+    const s = guest.vcpu.getState();
+    enterBareGuest(s, "user");
+    Object.assign(s.msrs, { star: 0x0020_0008_0000_0000n, lstar: BigInt(BARE_CODE + 0x20), sfmask: 0n });
+    guest.vcpu.setState(s);
+    const e = guest.vcpu.run(NO_LIMIT);
+    return e.kind === "io" && (e.data.getUint8(e.at) & 3) === 0;
+  } finally {
+    guest.dispose();
+  }
+}
 
 /** @param nowNs the host's clock */
 export function calibrate(device: KvmDevice, nowNs: () => number): KvmSpeed {
