@@ -350,6 +350,9 @@ export class PcCpus {
   useTcg(): void {
     const { kvm } = this;
     if (!kvm) return;
+    const { beyondTcg } = this.o.model;
+    if (beyondTcg.length > 0)
+      throw new VmError("accel/failed", `accelerator tcg cannot go on: it has not the processor's ${beyondTcg.join(", ")}`);
     for (let i = 0; i < this.o.count; i++) {
       const env = this.stateOf(i);
       const { view } = this.ram;

@@ -4,6 +4,7 @@
  */
 
 import type { AcceleratorName } from "../accel/accelerator.js";
+import { hostCpu } from "../accel/kvm/cpuid.js";
 import type { KvmHost } from "../accel/kvm/host.js";
 import { ENGINE_BYTES } from "../accel/tcg/map.js";
 import { VmError } from "../base/errors.js";
@@ -568,7 +569,9 @@ export const createPc: CreateBoard = async (config, parts) => {
   if (splitRam(config.memoryBytes).below4g < MIB)
     throw new VmError("machine/invalid", `-m ${sizeText(config.memoryBytes)}: the pc machine needs at least 1 MiB`);
   const display = displayNeeds(config);
-  const model = cpuModel(config.cpu.model, config.cpu.features, config.cpu.props.enforce === "on");
+  const { kvm } = parts;
+  const host = kvm && hostCpu(kvm, config.accel.find((a) => a.name === "kvm")?.props["x-assist"] !== "off");
+  const model = cpuModel(config.cpu.model, config.cpu.features, config.cpu.props.enforce === "on", host);
   const runtime = new WebAssembly.Module(await parts.host.readBuiltIn("dist/runtime/x86.wasm"));
   const bios = await parts.readFirmware("-bios", config.bios ?? "bios-256k.bin");
   if (bios.length === 0 || bios.length % 65536)

@@ -3,7 +3,9 @@
  * Documentation/virt/kvm/x86/cpuid.rst.
  */
 import { VmError } from "../../base/errors.js";
+import type { HostCpu } from "../../target/x86/host-cpu.js";
 import { type KvmDevice, strerror } from "./device.js";
+import type { KvmHost } from "./host.js";
 import { System, Vcpu } from "./ioctls.js";
 import { Struct } from "./layout.js";
 import { CPUID, CPUID_ENTRY, CPUID_SIGNIFICANT_INDEX } from "./structs.js";
@@ -37,6 +39,15 @@ export function supportedCpuid(device: KvmDevice): readonly CpuidEntry[] {
       values: [word(3), word(4), word(5), word(6)],
     };
   });
+}
+
+/** The host's processor as this KVM offers it. `assisted`: the translator completes a KVM without hardware. */
+export function hostCpu({ device, hardware }: KvmHost, assisted: boolean): HostCpu {
+  const rows = supportedCpuid(device);
+  return {
+    completed: !hardware && assisted,
+    row: (leaf, subleaf) => rows.find((r) => r.leaf === leaf && (!r.indexed || r.subleaf === subleaf))?.values,
+  };
 }
 
 /** Gives a vCPU its table. @throws VmError "accel/failed" */

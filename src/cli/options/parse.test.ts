@@ -199,7 +199,6 @@ const refused: [line: string | string[], message: string | RegExp][] = [
   ["-accel tcg,thread=multi", /thread=multi is not supported/],
   ["-accel kvm,kernel-irqchip=foo", /kernel-irqchip=foo is not supported/],
   ["-accel kvm,thread=single", "-accel kvm,thread=single: Invalid parameter 'thread'"],
-  ["-cpu host", "-cpu host: CPU model 'host' requires KVM"],
   ["-cpu foo", "-cpu foo: unable to find CPU model 'foo'"],
   ["-cpu qemu64,+foo", "-cpu qemu64,+foo: Property 'cpu.foo' not found"],
   ["-smp 0", /Parameter 'cpus' expects 1 to/],

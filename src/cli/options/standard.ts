@@ -122,14 +122,14 @@ function parseCpu(draft: Draft, value: string, origin: string): void {
   if (draft.arch === "ppc64") return parsePpcCpu(draft, value, origin);
   const [model = "", ...rest] = value.split(",");
   if (isHelp(model)) throw new PrintAndExit(cpuHelp());
-  if (model === "host") throw new VmError("cpu/unknown", `${origin}: CPU model 'host' requires KVM`);
-  if (!Object.hasOwn(CPU_MODELS, model)) throw new VmError("cpu/unknown", `${origin}: unable to find CPU model '${model}'`);
+  if (model !== "host" && !Object.hasOwn(CPU_MODELS, model))
+    throw new VmError("cpu/unknown", `${origin}: unable to find CPU model '${model}'`);
   const features: { name: string; on: boolean }[] = [];
   const props = new Map<string, string>();
   const feature = (name: string, on: boolean) => {
     const change = { name, on };
     try {
-      cpuModel(model, [change]);
+      cpuModel(model === "host" ? "max" : model, [change]);
     } catch (cause) {
       throw new VmError("cpu/unsupported-feature", `${origin}: Property 'cpu.${name}' not found`, { cause });
     }

@@ -3,6 +3,7 @@
  * claims; the guest sees that, cut down to what the translator has.
  */
 import { VmError } from "../../base/errors.js";
+import { bitName, type HostCpu, hostIdentity, hostWord, MACHINE_FEATURES, MACHINE_LEAVES } from "./host-cpu.js";
 
 type Word = "1.edx" | "1.ecx" | "7.ebx" | "7.ecx" | "81.edx" | "81.ecx" | "d1.eax" | "6.eax";
 
@@ -118,6 +119,8 @@ export interface CpuModel {
   readonly warnings: string[];
   /** The same features by name. */
   readonly missing: string[];
+  /** Features that the translator has not: a machine with them stays on KVM. */
+  readonly beyondTcg: readonly string[];
   cpuid(leaf: number, subleaf: number, cpu: CpuTopology, out: Uint32Array): void;
   readonly physBits: number;
 }
@@ -165,8 +168,12 @@ const canonical = (name: string) => {
  * Makes a model from `-cpu name,+feature,-feature,feature=on`.
  * @throws VmError "cpu/unknown", "cpu/unsupported-feature"
  */
-export function cpuModel(name: string, changes: readonly { name: string; on: boolean }[], enforce = false): CpuModel {
-  const m = Object.hasOwn(CPU_MODELS, name) ? CPU_MODELS[name] : undefined;
+export function cpuModel(
+  name: string, changes: readonly { name: string; on: boolean }[], enforce = false, host?: HostCpu,
+): CpuModel {
+  if (name === "host" && !host) throw new VmError("cpu/unknown", "-cpu host: CPU model 'host' requires KVM");
+  const passHost = host !== undefined && (name === "host" || name === "max");
+  const m = passHost ? hostModel(host) : Object.hasOwn(CPU_MODELS, name) ? CPU_MODELS[name] : undefined;
   if (!m) throw new VmError("cpu/unknown", `unable to find CPU model '${name}' (try -cpu help)`);
   const wanted = new Set(m.features.split(" ").map(canonical));
   const warnings: string[] = [];
@@ -175,7 +182,7 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
     const f = canonical(c.name);
     const absent = f.replaceAll("_", "-");
     if (!place(f) && ABSENT.has(absent)) {
-      if (c.on) warnings.push(`TCG doesn't support requested feature: ${absent}`);
+      if (c.on) warnings.push(`${host ? "host" : "TCG"} doesn't support requested feature: ${absent}`);
       if (c.on) missing.push(absent);
       continue;
     }
@@ -185,15 +192,24 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
   }
   const words = { "1.edx": 0, "1.ecx": 0, "7.ebx": 0, "7.ecx": 0, "81.edx": 0, "81.ecx": 0, "d1.eax": 0, "6.eax": 0 } as Record<Word, number>;
   const features = new Set<string>();
+  const beyondTcg: string[] = [];
   for (const f of wanted) {
     const p = place(f)!;
-    const supported = SUPPORTED[p.word].split(" ").some((s) => FEATURES[p.word][s] === p.bit);
+    const tcg = SUPPORTED[p.word].split(" ").some((s) => FEATURES[p.word][s] === p.bit);
+    const supported = host
+      ? MACHINE_FEATURES.has(f) || (hostWord(host, p.word) & (1 << p.bit)) !== 0 || (host.completed && tcg)
+      : tcg;
     if (!supported) {
-      warnings.push(`TCG doesn't support requested feature: CPUID.${p.word.toUpperCase()}.${f} [bit ${p.bit}]`);
+      warnings.push(
+        host
+          ? `host doesn't support requested feature: ${bitName(p.word, f, p.bit)}`
+          : `TCG doesn't support requested feature: CPUID.${p.word.toUpperCase()}.${f} [bit ${p.bit}]`,
+      );
       missing.push(f);
       continue;
     }
     words[p.word] = (words[p.word] | (1 << p.bit)) >>> 0;
+    if (!tcg) beyondTcg.push(f);
   }
   if (enforce && warnings.length) throw new VmError("cpu/unsupported-feature", `-cpu ${name},enforce: ${warnings[0]}`);
   for (const [w, bits] of Object.entries(FEATURES) as [Word, Record<string, number>][])
@@ -213,6 +229,7 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
     signature,
     warnings,
     missing,
+    beyondTcg,
     physBits,
     cpuid(leaf, subleaf, cpu, out) {
       out.fill(0);
@@ -227,6 +244,11 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
       if (l >= 0x80000000 ? l > m.xlevel : l > level) {
         if (l >= 0x80000000 && m.xlevel === 0) return;
         l = level;
+      }
+      if (passHost && !MACHINE_LEAVES.has(l) && l !== 0) {
+        const row = host.row(l, subleaf);
+        if (row) for (let i = 0; i < 4; i++) out[i] = row[i]!;
+        return;
       }
       switch (l) {
         case 0:
@@ -294,6 +316,16 @@ export function cpuModel(name: string, changes: readonly { name: string; on: boo
           return;
       }
     },
+  };
+}
+
+/** The host's processor as a model: every feature that has a name here; others of the same leaves pass unnamed. */
+function hostModel(host: HostCpu): Model {
+  const features = (Object.entries(FEATURES) as [Word, Record<string, number>][]).flatMap(([word, bits]) =>
+    Object.keys(bits).filter((f) => (hostWord(host, word) & (1 << bits[f]!)) !== 0));
+  return {
+    ...hostIdentity(host), longMode: features.includes("lm"), features: [...features, "hypervisor", "apic"].join(" "),
+    description: "processor with all supported host features",
   };
 }
 
