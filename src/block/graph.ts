@@ -171,6 +171,35 @@ export class BlockGraph {
     });
   }
 
+  /** Opens a node that came with a file name again, for writing: a commit is about to write into it. @throws VmError */
+  async reopenWritable(node: GraphNode): Promise<void> {
+    if (!node.readOnly) return;
+    const file = node.file instanceof GraphNode ? node.file : undefined;
+    await node.alone(async () => {
+      const below = node.inner;
+      const backing = below.backing;
+      if (!file || !(file.inner instanceof FileNode))
+        throw new VmError("block/read-only", `Block node is read-only: ${node.filename}`);
+      await file.alone(async () => {
+        const { filename } = file;
+        const options: NodeOptions = { ...file.options, readOnly: false };
+        await file.inner.close();
+        const path = String(options.own.get("filename"));
+        try {
+          file.inner = await this.openHostFile(path, false, options, ROOT, filename);
+        } catch (e) {
+          file.inner = await this.openHostFile(path, true, options, ROOT, filename);
+          throw e;
+        }
+      });
+      if (below instanceof Qcow2Image) {
+        const image = await Qcow2Image.open(file, { readOnly: false, codecs: this.host.codecs });
+        image.backing = backing;
+        node.inner = image;
+      } else node.inner = new RawNode(file, { readOnly: false });
+    });
+  }
+
   /**
    * Puts an overlay above a node: the overlay gets the node as its backing file, and the node's devices get the overlay
    * (`blockdev-snapshot`). @throws VmError

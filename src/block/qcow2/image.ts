@@ -428,6 +428,23 @@ export class Qcow2Image implements BlockNode {
     );
   }
 
+  /** Changes what the header says of the backing file; what is read does not change by it. @throws VmError */
+  async setBacking(file: string | undefined, format: string | undefined): Promise<void> {
+    const { header } = this.core;
+    const old = { file: header.backingFile, format: header.backingFormat };
+    await this.alone(async () => {
+      header.backingFile = file;
+      header.backingFormat = format;
+      try {
+        await this.core.saveHeader();
+      } catch (e) {
+        header.backingFile = old.file;
+        header.backingFormat = old.format;
+        throw e;
+      }
+    });
+  }
+
   async resize(sizeBytes: number): Promise<void> {
     const { resizeImage } = await import("./resize.js");
     await resizeImage(this, sizeBytes);
