@@ -378,6 +378,7 @@ async function rebase(c: ImgContext, args: Arguments): Promise<number> {
   let next: GraphNode | undefined;
   const none = baseName === undefined || baseName === "";
   const format = args.get("F");
+  if (!none && format === undefined) c.fail(`Could not change the backing file to '${baseName}': backing format must be specified`);
   if (!unsafe) {
     if (!none) {
       const path = resolveBacking(name, baseName);
@@ -385,7 +386,6 @@ async function rebase(c: ImgContext, args: Arguments): Promise<number> {
         if (!(e instanceof VmError)) throw e;
         return c.fail(`Could not open new backing file '${baseName}': ${e.message}`);
       });
-      if (format === undefined) c.fail(`Could not change the backing file to '${baseName}': backing format must be specified`);
     }
     await rebaseImage(node, next, progress);
   }
