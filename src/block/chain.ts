@@ -27,7 +27,8 @@ export async function chainStatus(top: BlockNode, offset: number, size: number, 
     most = Math.min(most, s.sizeBytes);
     if (s.kind !== "unallocated") return { ...s, sizeBytes: most, depth, node, present: true };
     const below = node.backing;
-    if (!below || below === base) return { kind: below ? "unallocated" : "zero", sizeBytes: most, depth, node, present: false };
+    if (!below || below === base)
+      return { kind: below ? "unallocated" : "zero", sizeBytes: most, offsetBytes: s.offsetBytes, depth, node, present: false };
     // Behind the end of a shorter file below there are zeroes of this one.
     if (offset >= below.sizeBytes) return { kind: "zero", sizeBytes: most, depth, node, present: false };
     most = Math.min(most, below.sizeBytes - offset);

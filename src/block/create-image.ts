@@ -126,7 +126,7 @@ export async function createImage(host: BlockHost, graph: BlockGraph, request: C
   } finally {
     await file.close();
   }
-  return `Formatting '${filename}', fmt=${format} ${describe(format, qcow2, options)}`;
+  return `Formatting '${filename}', fmt=${format} ${describe(format, { ...qcow2, sizeBytes: size! }, options)}`;
 }
 
 async function openNew(host: BlockHost, path: string, said: string) {

@@ -80,10 +80,10 @@ export async function imageInfo(node: BlockNode): Promise<ImageInfo> {
               compat: "1.1",
               "compression-type": header.compression,
               "lazy-refcounts": (header.compatible & Compatible.lazyRefcounts) !== 0,
+              ...(await bitmapInfo(image)),
               "refcount-bits": 2 ** header.refcountOrder,
               corrupt: (header.incompatible & Incompatible.corrupt) !== 0,
               "extended-l2": image.core.entryBytes === 16,
-              ...(await bitmapInfo(image)),
             },
     },
   };

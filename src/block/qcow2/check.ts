@@ -153,7 +153,8 @@ class Check {
     await this.countBitmaps();
     this.count(header.refTableOffset, header.refTableClusters * this.clusterBytes);
     this.countBlocks();
-    await this.compare();
+    await this.compare(false);
+    if (this.repair !== "none" && !this.rebuild) await this.compare(true);
     if (this.rebuild && this.repair === "all") await this.rebuildAll();
     if (!this.rebuild || this.repair === "all") await this.checkCopied(l1, active);
     result.imageEndOffset = (this.references.highest() + 1) * this.clusterBytes;
@@ -262,10 +263,12 @@ class Check {
   }
 
   /** Every count against what was found; repaired where that was asked for. */
-  private async compare(): Promise<void> {
+  private async compare(repairing: boolean): Promise<void> {
     const { core, result, references } = this;
     const { refcounts, file } = core;
     const seen = new Set<number>();
+    // What is counted behind the file's end, and named by nobody, takes no space.
+    const last = Math.max(this.fileClusters - 1, references.highest());
     for (let index = 0; index < refcounts.tableEntries; index++) {
       const offset = refcounts.blockOffset(index);
       if (offset === 0 || !this.aligned(offset) || offset >= file.sizeBytes) continue;
@@ -277,12 +280,16 @@ class Check {
         const cluster = index * refcounts.perBlock + i;
         const is = readCount(block, refcounts.order, i);
         const want = Math.min(references.get(cluster), refcounts.maxCount);
-        if (is === want) continue;
-        const fix = !this.rebuild && (this.repair === "all" || (this.repair === "leaks" && is > want));
-        this.say(`${fix ? "Repairing" : is < want ? "ERROR" : "Leaked"} cluster ${cluster} refcount=${is} reference=${want}`);
-        if (is < want) result.corruptions++;
-        else result.leaks++;
-        if (!fix) continue;
+        if (is === want || cluster > last) continue;
+        if (repairing && this.repair !== "all" && is < want) continue;
+        this.say(
+          `${repairing ? "Repairing" : is < want ? "ERROR" : "Leaked"} cluster ${cluster} refcount=${is} reference=${want}`,
+        );
+        if (!repairing) {
+          if (is < want) result.corruptions++;
+          else result.leaks++;
+          continue;
+        }
         writeCount(block, refcounts.order, i, want);
         dirty = true;
         if (is < want) result.corruptionsFixed++;
@@ -291,7 +298,7 @@ class Check {
       if (dirty) await file.write(offset, block.bytes);
     }
     for (const [cluster, want] of references.entries())
-      if (!seen.has(Math.floor(cluster / refcounts.perBlock))) {
+      if (!repairing && !seen.has(Math.floor(cluster / refcounts.perBlock))) {
         this.error(`ERROR cluster ${cluster} refcount=0 reference=${want}`);
         this.rebuild = true;
       }

@@ -405,7 +405,7 @@ export class Qcow2Image implements BlockNode {
         case "zero":
           return { ...here, kind: "zero", offsetBytes: run.host === 0 ? undefined : run.host };
         default:
-          return { ...here, kind: "unallocated" };
+          return { ...here, kind: "unallocated", offsetBytes: run.host === 0 ? undefined : run.host };
       }
     } finally {
       this.gate.leave();

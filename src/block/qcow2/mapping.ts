@@ -40,7 +40,9 @@ export async function mapRun(core: Qcow2Core, guest: number, most: number): Prom
   const found = core.piece(guest);
   if (found === undefined) {
     const span = core.clusterBytes * core.l2Entries;
-    return { kind: "unallocated", bytes: Math.min(most, span - (guest % span)), host: 0, copied: false };
+    let bytes = span - (guest % span);
+    while (bytes < most && core.l2Offset(guest + bytes) === 0) bytes += span;
+    return { kind: "unallocated", bytes: Math.min(most, bytes), host: 0, copied: false };
   }
   const piece = found instanceof Promise ? await found : found;
   return runIn(core, piece, guest, most);

@@ -378,7 +378,8 @@ async function rebase(c: ImgContext, args: Arguments): Promise<number> {
   let next: GraphNode | undefined;
   const none = baseName === undefined || baseName === "";
   const format = args.get("F");
-  if (!none && format === undefined) c.fail(`Could not change the backing file to '${baseName}': backing format must be specified`);
+  if (!none && format === undefined)
+    c.fail(`Could not change the backing file to '${baseName}': backing format must be specified`);
   if (!unsafe) {
     if (!none) {
       const path = resolveBacking(name, baseName);
