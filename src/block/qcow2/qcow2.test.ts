@@ -336,7 +336,7 @@ debianTest("checks agree with qemu-img, repairs satisfy it", [QEMU_IMG], async (
   const l2 = (v: DataView, image: Qcow2Image) => Number(v.getBigUint64(image.core.header.l1Offset) & 0xfffffffffffe00n);
   const block = (image: Qcow2Image) => image.core.refcounts.blockOffset(0);
   for (const [name, damage] of [
-    ["a leak", (v, i) => v.setUint16(block(i) + 2 * 90, 1)],
+    ["a leak", (v, i) => v.setUint16(block(i) + 2 * 20, 5)],
     ["a count too low", (v, i) => v.setUint16(block(i) + 2 * 20, 0)],
     ["counts all gone", (v, i) => new Uint8Array(v.buffer, v.byteOffset + block(i), 4096).fill(0)],
     ["no refcount block", (v, i) => v.setBigUint64(i.core.header.refTableOffset, 0n)],
