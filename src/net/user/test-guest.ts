@@ -127,11 +127,11 @@ export class TestGuest {
   room = true;
   offloads = NO_OFFLOADS;
 
-  constructor(config: Partial<UserNetConfig> = {}, withNetwork = true) {
+  constructor(config: Partial<UserNetConfig> = {}, withNetwork = true, real?: HostNetwork) {
     this.net = new UserNet(
       "n",
       { ...DEFAULT_USER_NET, ...config },
-      withNetwork ? this.network : undefined,
+      withNetwork ? (real ?? this.network) : undefined,
       this.scheduler,
       (out) => out.fill(7),
     );
