@@ -122,7 +122,8 @@ const refused: [args: string[], line: string | RegExp][] = [
     ["-object", "filter-dump,id=d,netdev=n,file=x"],
     "-object filter-dump,id=d,netdev=n,file=x: Parameter 'netdev' expects a network",
   ],
-  [["-vnc", ":1"], "-vnc: "],
+  [["-vnc", "x"], "-vnc x: 'x': expected [HOST]:DISPLAY"],
+  [["-vnc", "203.0.113.1:1"], "-vnc 203.0.113.1:1: could not listen on 203.0.113.1:5901"],
   [["first", "second"], /^second: drive with bus=0, unit=0 \(index=0\) exists$/],
   // Memory
   [["-m", "lots"], "-m lots: "],

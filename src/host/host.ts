@@ -3,6 +3,7 @@ import type { Chardev } from "./chardev.js";
 import type { HostClock } from "./clock.js";
 import type { HostCodecs } from "./codec.js";
 import type { HostConnections, HostHttp } from "./connection.js";
+import type { CreateDeflater } from "./deflate.js";
 import type { FileHost } from "./file.js";
 import type { HostNetwork } from "./network.js";
 import type { HostScheduler } from "./scheduler.js";
@@ -20,6 +21,8 @@ export interface Host {
   readonly http?: HostHttp | undefined;
   /** Absent on a host without an uplink: user-mode networks reach only themselves. */
   readonly network?: HostNetwork | undefined;
+  /** zlib streams, for displays over the network. */
+  readonly createDeflater?: CreateDeflater | undefined;
   /** Where machine state goes to and comes from; absent on hosts that have no such things. */
   readonly streams?: StreamHost;
   /** The processor's architecture in Node's words: "x64", "arm64"; "wasm" in a browser. */

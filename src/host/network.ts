@@ -6,6 +6,8 @@
 export interface NetAddress {
   readonly host: string;
   readonly port: number;
+  /** A Unix-domain socket instead, where the host has them. */
+  readonly path?: string | undefined;
 }
 
 /** Receives what happens to a stream, until `closed`. */
@@ -59,6 +61,10 @@ export interface HostNetwork {
   connectTcp(to: NetAddress, events: TcpStreamEvents): TcpStream;
   /** @throws VmError "net/io" */
   listenTcp(at: NetAddress, onConnection: (stream: TcpStream) => void): Promise<TcpListener>;
+  /** A connected stream socket that came as a descriptor; closes with the stream. Absent where there are none. */
+  adoptTcp?(fd: number): TcpStream;
+  /** Accepts WebSocket connections whose binary messages are the stream. @throws VmError "net/io" */
+  listenWebSocket?(at: NetAddress, onConnection: (stream: TcpStream) => void): Promise<TcpListener>;
   /**
    * Opens a socket bound to `at`; port 0 = any. `group`: joins this multicast group, others on this host may too;
    * `local`: address of the interface for multicast.

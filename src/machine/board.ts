@@ -25,6 +25,7 @@ import type { AddressSpace } from "../memory/address-space.js";
 import type { Snapshotable } from "../migration/index.js";
 import type { NetBackend } from "../net/backend.js";
 import type { Display } from "../ui/display.js";
+import type { InputHub } from "../ui/input.js";
 import type { MachineConfig } from "./config.js";
 import type { PropertyValues } from "./device-properties.js";
 import type { MachineEvent } from "./events.js";
@@ -154,6 +155,8 @@ export interface Board extends BoardInspection {
   sendKeys(names: readonly string[], holdMs: number): void;
   /** All drives, also empty ones, in the order of `config.drives` and then the board's own. */
   drives(): readonly Drive[];
+  /** Where keys and pointers of displays go; absent on a board without. */
+  readonly inputs?: InputHub | undefined;
   /** Every device, for tests. */
   devices(): readonly Device[];
   /** The board's state for a stream; absent where it cannot be saved. The board is stopped while it is used. */

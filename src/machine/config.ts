@@ -80,6 +80,20 @@ export type NetdevConfig = { readonly id: string; readonly origin: string } & (
   | { readonly type: "hubport"; readonly hub: number; readonly netdev?: string | undefined }
 );
 
+/** `-vnc`. */
+export interface VncConfig {
+  readonly id: string;
+  readonly address: NetAddress | undefined;
+  /** Ports tried from the address on. */
+  readonly tries: number;
+  readonly websocketPort?: number | undefined;
+  readonly password: boolean;
+  /** Id of the secret object that holds it. */
+  readonly passwordSecret?: string | undefined;
+  readonly share: "allow-exclusive" | "force-shared" | "ignore";
+  readonly origin: string;
+}
+
 /** `-chardev` and what the short forms of -serial, -monitor stand for. */
 export type ChardevConfig = {
   readonly id: string;
@@ -214,6 +228,7 @@ export interface MachineConfig {
   readonly objects: readonly ObjectConfig[];
   readonly chardevs: readonly ChardevConfig[];
   readonly netdevs: readonly NetdevConfig[];
+  readonly vnc: readonly VncConfig[];
   readonly serials: readonly SerialConfig[];
   readonly monitors: readonly MonitorConfig[];
   readonly fdSets: readonly FdSetConfig[];
@@ -265,6 +280,7 @@ export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
     objects: [],
     chardevs: [],
     netdevs: [],
+    vnc: [],
     serials: [],
     monitors: [],
     fdSets: [],

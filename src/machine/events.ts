@@ -1,5 +1,7 @@
 /** What happens to a machine, as async iterators give it. */
 
+import type { VncEvent } from "../ui/vnc/server.js";
+
 export type RunState =
   | "prelaunch"
   | "running"
@@ -30,6 +32,8 @@ export type MachineEvent =
   /** A hot-unplugged device has gone. `path` is its place in the object tree. */
   | { readonly type: "device-deleted"; readonly id: string | undefined; readonly path: string }
   | { readonly type: "tray-moved"; readonly drive: string; readonly qdev: string; readonly open: boolean }
+  /** Somebody has come to a VNC server, is in, has gone. */
+  | ({ readonly type: "vnc"; readonly auth: "vnc" | "none" } & VncEvent)
   | { readonly type: "migration"; readonly status: MigrationStatus }
   /** The vCPUs run on another accelerator. */
   | { readonly type: "accelerator"; readonly from: string; readonly to: string };

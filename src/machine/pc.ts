@@ -43,6 +43,7 @@ import type { Snapshotable } from "../migration/index.js";
 import { type CpuModel, cpuModel } from "../target/x86/cpu-models.js";
 import * as L from "../target/x86/layout.js";
 import type { Display } from "../ui/display.js";
+import { InputHub } from "../ui/input.js";
 import type {
   Board,
   BoardParts,
@@ -105,6 +106,7 @@ export class PcBoard implements Board {
   readonly pit: I8254;
   readonly rtc: Mc146818;
   readonly i8042: I8042 | undefined;
+  readonly inputs = new InputHub();
   readonly dma: I8237Pair;
   readonly ide: Piix3Ide;
   readonly pm: Piix4Pm;
@@ -275,6 +277,7 @@ export class PcBoard implements Board {
     if (config.machine.props.i8042 !== "off") {
       this.i8042 = new I8042(ctx, this.irq(1), this.irq(12), { a20, onReset: reset });
       this.i8042.map(this.io);
+      this.addPs2(this.i8042);
       this.all.push(this.i8042);
     }
     if (config.hpet) {
@@ -430,6 +433,18 @@ export class PcBoard implements Board {
 
   nmi(): void {
     for (let i = 0; i < this.config.smp.cpus; i++) this.processors.signal(i, L.EV_NMI);
+  }
+
+  /** Keys and pointers go to the PS/2 devices until something better comes. */
+  private addPs2({ keyboard, mouse }: I8042): void {
+    this.inputs.add({
+      name: "QEMU PS/2 Keyboard",
+      key: (name, down) => {
+        const q = qcode(name);
+        if (q !== undefined) keyboard.keyEvent(q, down);
+      },
+    });
+    this.inputs.add({ name: "QEMU PS/2 Mouse", moveBy: (dx, dy, dz, buttons) => mouse.mouseEvent(dx, dy, dz, buttons) });
   }
 
   sendKeys(names: readonly string[], holdMs: number): void {

@@ -11,6 +11,8 @@ import { Emitter } from "../base/event.js";
 import { Trace, type TraceItem } from "../base/trace.js";
 import type { Chardev } from "../host/chardev.js";
 import type { Host } from "../host/host.js";
+import type { TcpStream } from "../host/network.js";
+import type { InputHub } from "../ui/input.js";
 import { Accelerators } from "./accelerators.js";
 import { Backends } from "./backends.js";
 import type { Board, BoardInspection, BoardRequest, CreateBoard } from "./board.js";
@@ -21,6 +23,7 @@ import { readFirmware, readWhole } from "./images.js";
 import type { StreamChardev } from "./memory-chardevs.js";
 import { Migration } from "./migration.js";
 import type { Networks } from "./networks.js";
+import { VncServers } from "./vnc.js";
 import { waitForText } from "./wait-for-text.js";
 
 /** States in which a machine may have been saved and stays. */
@@ -60,6 +63,8 @@ export interface ByteStreams {
 /** A running machine. `await using` quits it. */
 export class Machine implements AsyncDisposable {
   private board!: Board;
+  /** The machine's VNC servers. */
+  vnc = new VncServers();
   private state: RunState = "prelaunch";
   private readonly queue = new EventQueue<MachineEvent>();
   /** Events as they happen, synchronously; `events()` gives the same to async iterators. */
@@ -170,6 +175,16 @@ export class Machine implements AsyncDisposable {
         readFile: (option, path, limit) => readWhole(host.files, option, path, limit),
         readFirmware: (option, name) => readFirmware(host, config.firmwarePath, option, name),
       });
+      m.vnc = await VncServers.open(
+        config,
+        {
+          name: config.name,
+          display: () => m.board.display(),
+          input: m.board.inputs,
+          onEvent: (e) => m.emit({ type: "vnc", ...e, auth: m.vnc.list()[0]?.needsPassword ? "vnc" : "none" }),
+        },
+        host,
+      );
       m.board.onRequest = (request) => m.handle(request);
       m.board.onEvent = (event) => m.emit(event);
       for (const d of m.board.drives())
@@ -179,6 +194,7 @@ export class Machine implements AsyncDisposable {
       return m;
     } catch (e) {
       machine?.release();
+      machine?.vnc.close();
       await machine?.board?.dispose();
       choice.kvm?.device.close();
       await backends.close();
@@ -357,6 +373,18 @@ export class Machine implements AsyncDisposable {
     await this.networks.add(this.readNetdev(text, "netdev_add"));
   }
 
+  /** Where keys and pointers go. */
+  get inputs(): InputHub | undefined {
+    return this.board.inputs;
+  }
+
+  /** A connected socket that came as a descriptor. @throws VmError "net/io" */
+  adoptSocket(fd: number): TcpStream {
+    const adopt = this.host.network?.adoptTcp;
+    if (!adopt) throw new VmError("net/io", "this host takes no descriptors");
+    return adopt(fd);
+  }
+
   /** The machine's networks and cards. */
   get networks(): Networks {
     return this.backends.networks;
@@ -524,6 +552,7 @@ export class Machine implements AsyncDisposable {
   private async close(): Promise<void> {
     this.state = "shutdown";
     try {
+      this.vnc.close();
       await this.board.stop();
       await this.board.dispose();
     } finally {

@@ -4,13 +4,15 @@
  */
 import type { Emitter } from "../base/event.js";
 import type { Drive } from "../block/backend.js";
+import type { TcpStream } from "../host/network.js";
 import type { Board, BoardInspection } from "../machine/board.js";
 import type { MachineConfig } from "../machine/config.js";
 import type { MachineEvent, RunState } from "../machine/events.js";
 import type { Migration } from "../machine/migration.js";
 import type { Networks } from "../machine/networks.js";
-
 import type { MachinePolicy } from "../machine/vm.js";
+import type { VncServers } from "../machine/vnc.js";
+import type { InputHub } from "../ui/input.js";
 
 /** A character backend in `info chardev`. */
 export interface ChardevSummary {
@@ -72,6 +74,10 @@ export interface MonitorTarget {
   writeFile(path: string, data: Uint8Array): Promise<void>;
   /** A ring buffer chardev. */
   ringbuf(id: string): { read(limit: number): Uint8Array; send(data: Uint8Array): number } | undefined;
+  readonly vnc: VncServers;
+  readonly inputs: InputHub | undefined;
+  /** A connected socket that came as a descriptor. @throws VmError "net/io" */
+  adoptSocket(fd: number): TcpStream;
   /** Networks and cards. */
   readonly networks: Pick<Networks, "list" | "looseCards" | "user" | "users" | "remove" | "setLink">;
   /** `netdev_add` with the text of a `-netdev`. @throws VmError */

@@ -8,6 +8,7 @@ import { checkId } from "./characters.js";
 import { type Draft, type OptionGroup, PrintAndExit } from "./draft.js";
 import { isHelp, parseObject, splitList, toMap, toProperties } from "./grammar.js";
 import { PropReader } from "./reader.js";
+import { parseVnc } from "./vnc.js";
 
 const CATEGORIES: readonly (readonly [DeviceType["category"], string])[] = [
   ["bridge", "Controller/Bridge/Hub"],
@@ -111,11 +112,15 @@ function parseVga(draft: Draft, value: string, origin: string): void {
   draft.vga = found.name;
 }
 
-function parseDisplay(_draft: Draft, value: string, origin: string): void {
-  if (isHelp(value)) throw new PrintAndExit("Available display backend types:\nnone\n");
+function parseDisplay(draft: Draft, value: string, origin: string): void {
+  if (isHelp(value)) throw new PrintAndExit("Available display backend types:\nnone\nvnc\n");
+  if (value.startsWith("vnc=")) {
+    parseVnc(draft, value.slice(4), origin);
+    return;
+  }
   const type = toMap(splitList(value, "type")).get("type");
   if (type !== "none" || value.includes(","))
-    throw new VmError("option/unsupported", `${origin}: display '${value}' is not supported; use -display none`);
+    throw new VmError("option/unsupported", `${origin}: display '${value}' is not supported; use -display none or -vnc`);
 }
 
 function parseAudiodev(_draft: Draft, value: string, origin: string): void {
@@ -140,7 +145,12 @@ export const DEVICES: OptionGroup = {
       help: ["create an object; '-object help' for list"],
       parse: parseObjectOption,
     },
-    { names: ["display"], argument: "none", help: ["select display backend type"], parse: parseDisplay },
+    {
+      names: ["display"],
+      argument: "none|vnc=<display>[,<optargs>]",
+      help: ["select display backend type"],
+      parse: parseDisplay,
+    },
     {
       names: ["nographic"],
       help: ["no display; serial port and monitor on the terminal (Ctrl-a h for help)"],

@@ -20,6 +20,7 @@ import type {
   ProcessConfig,
   RtcConfig,
   SmpConfig,
+  VncConfig,
 } from "../../machine/config.js";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -69,6 +70,7 @@ export interface Draft {
   hubNets: NetdevConfig[];
   /** -nic or -net was given. */
   netSet: boolean;
+  vnc: VncConfig[];
   nicNone: boolean;
   serials: CharUse[];
   monitors: (CharUse & Partial<Pick<MonitorConfig, "mode" | "pretty">>)[];
@@ -121,6 +123,7 @@ export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly
     hubCards: [],
     hubNets: [],
     netSet: false,
+    vnc: [],
     nicNone: false,
     serials: [],
     monitors: [],

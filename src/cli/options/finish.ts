@@ -50,6 +50,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
         : c,
     ),
     netdevs: draft.netdevs,
+    vnc: draft.vnc,
     serials: draft.serials.map((s) => ({ chardev: s.chardev })),
     monitors: draft.monitors.flatMap((m): MonitorConfig[] =>
       m.chardev === undefined ? [] : [{ chardev: m.chardev, mode: m.mode ?? "readline", ...(m.pretty ? { pretty: true } : {}) }],

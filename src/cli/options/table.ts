@@ -7,8 +7,9 @@ import type { OptionGroup, OptionSpec } from "./draft.js";
 import { LAUNCH } from "./launch.js";
 import { NETWORK } from "./network.js";
 import { STANDARD } from "./standard.js";
+import { VNC } from "./vnc.js";
 
-export const OPTION_GROUPS: readonly OptionGroup[] = [STANDARD, BLOCK, DEVICES, NETWORK, CHARACTERS, BOOT, LAUNCH, DEBUG];
+export const OPTION_GROUPS: readonly OptionGroup[] = [STANDARD, BLOCK, DEVICES, VNC, NETWORK, CHARACTERS, BOOT, LAUNCH, DEBUG];
 
 const byName = new Map<string, OptionSpec>(
   OPTION_GROUPS.flatMap((g) => g.options.flatMap((o) => o.names.map((n) => [n, o] as const))),
@@ -26,7 +27,7 @@ export const UNSUPPORTED_OPTIONS: ReadonlySet<string> = new Set(
     "g hax iscsi jitdump k loadvm mem-path mem-prealloc mtdblock no-kvm no-quit numa nouserconfig old-param " +
     "only-migratable option-rom perfmap pflash plugin portrait preconfig prom-env readconfig " +
     "rotate runas s sandbox sd sdl seed semihosting semihosting-config set shim singlestep smbios spice tb-size tdf tpmdev trace " +
-    "usb usbdevice virtfs virtioserial vnc watchdog watchdog-action win2k-hack writeconfig xen-attach xen-domid " +
+    "usb usbdevice virtfs virtioserial watchdog watchdog-action win2k-hack writeconfig xen-attach xen-domid " +
     "xen-domid-restrict"
   ).split(" "),
 );

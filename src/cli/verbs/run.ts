@@ -64,11 +64,7 @@ function takeArch(args: readonly string[]): { arch: EmbeddedArch; rest: readonly
 export async function run(extra: readonly string[]): Promise<number> {
   const { arch, rest } = takeArch(extra);
   const accelerator = arch === "x86_64" ? await acceleratorFor(rest) : "tcg";
-  const options = [
-    ...guestOptions(packageRoot(), accelerator, arch),
-    ...(asksFor(rest) ? [] : ["-accel", accelerator]),
-    ...rest,
-  ];
+  const options = [...guestOptions(packageRoot(), accelerator, arch), ...(asksFor(rest) ? [] : ["-accel", accelerator]), ...rest];
   if (process.stdin.isTTY) return system("tandem", ["-nographic", ...options], arch);
   const machine = await createMachine({ arch, args: ["-nodefaults", "-vga", "none", ...options], ...STREAM_SERIAL });
   const stop = onTermination(() => machine.quit());

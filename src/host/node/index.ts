@@ -8,6 +8,7 @@ import { readBuiltIn } from "./built-in.js";
 import { nodeClock } from "./clock.js";
 import { nodeCodecs } from "./codecs.js";
 import { nodeConnections, nodeHttp } from "./connections.js";
+import { nodeDeflater } from "./deflate.js";
 import { FileChardev, PipeChardev } from "./file-chardev.js";
 import { nodeFiles } from "./files.js";
 import { nodeNetwork } from "./network.js";
@@ -28,6 +29,7 @@ export function nodeHost(program = "tandem", prefix: () => string = () => ""): H
     connections: nodeConnections,
     http: nodeHttp,
     network: nodeNetwork(),
+    createDeflater: nodeDeflater,
     streams: nodeStreams,
     arch: process.arch,
     linux:

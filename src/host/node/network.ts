@@ -1,10 +1,11 @@
 /** The host's network on Node. */
 import { createSocket } from "node:dgram";
 import { getServers } from "node:dns";
-import { connect, createServer, isIPv6, type Socket } from "node:net";
+import { connect, createServer, isIPv6, Socket } from "node:net";
 import { VmError } from "../../base/errors.js";
 import type { HostNetwork, NetAddress, TcpListener, TcpStream, TcpStreamEvents, UdpSocket } from "../network.js";
 import { reasonOf } from "./files.js";
+import { listenWebSocket } from "./websocket.js";
 
 const DNS_PORT = 53;
 /** Connections that a listener's kernel queue holds before they are accepted. */
@@ -115,7 +116,7 @@ class NodeUdpSocket implements UdpSocket {
   }
 }
 
-const where = (a: NetAddress) => `${isIPv6(a.host) ? `[${a.host}]` : a.host}:${a.port}`;
+const where = (a: NetAddress) => a.path ?? `${isIPv6(a.host) ? `[${a.host}]` : a.host}:${a.port}`;
 
 /** `nameServers`: instead of those the host is configured with. */
 export function nodeNetwork(nameServers?: readonly NetAddress[]): HostNetwork {
@@ -134,12 +135,13 @@ export function nodeNetwork(nameServers?: readonly NetAddress[]): HostNetwork {
         server.once("error", (cause) =>
           reject(new VmError("net/io", `could not listen on ${where(at)}: ${reasonOf(cause)}`, { cause })),
         );
-        server.listen({ host: at.host, port: at.port, backlog: BACKLOG }, () => {
+        const target = at.path === undefined ? { host: at.host, port: at.port } : { path: at.path };
+        server.listen({ ...target, backlog: BACKLOG }, () => {
           server.removeAllListeners("error");
           server.on("error", () => {});
           const bound = server.address();
           const port = typeof bound === "object" && bound ? bound.port : at.port;
-          resolve({ local: { host: at.host, port }, close: () => void server.close() });
+          resolve({ local: { ...at, port }, close: () => void server.close() });
         });
       });
     },
@@ -168,6 +170,13 @@ export function nodeNetwork(nameServers?: readonly NetAddress[]): HostNetwork {
           resolve(new NodeUdpSocket(socket));
         });
       });
+    },
+
+    listenWebSocket,
+
+    adoptTcp(fd) {
+      const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+      return new NodeTcpStream(socket, { host: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 }, IGNORE);
     },
 
     nameServers: () => nameServers ?? systemNameServers(),

@@ -6,6 +6,7 @@ import { encodePng } from "../../ui/png.js";
 import { encodePpm } from "../../ui/ppm.js";
 import type { MonitorTarget } from "../target.js";
 import type { Args, Command } from "./command.js";
+import { setVncPassword } from "./vnc.js";
 
 /** A command without arguments. */
 function plain(names: readonly string[], help: string, action: (target: MonitorTarget) => void | Promise<void>): Command {
@@ -86,11 +87,17 @@ const MODES = ["retain", "read-only", "read-write"] as const;
 
 const change: Command = {
   names: ["change"],
-  args: "device filename [format [read-only-mode]]",
+  args: "device filename [format [read-only-mode]] | vnc password text",
   help: "change a removable medium, optional format (raw) and mode (retain, read-only, read-write)",
   complete: removable,
   run: async ({ target }, args) => {
     const device = args.word();
+    if (device === "vnc") {
+      if (args.word() !== "password") args.fail("change vnc: only 'password' is supported");
+      setVncPassword(target, args.word());
+      args.end();
+      return;
+    }
     const file = args.word();
     const format = args.optionalWord();
     if (format !== undefined && format !== "raw") args.fail(`format '${format}' is not supported; use raw`);

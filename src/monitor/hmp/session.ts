@@ -6,6 +6,7 @@ import { CONTROL_COMMANDS } from "./control.js";
 import { INFO_COMMANDS as BASIC_INFO } from "./info.js";
 import { MEMORY_COMMANDS } from "./memory.js";
 import { NETWORK_COMMANDS, NETWORK_INFO } from "./network.js";
+import { VNC_COMMANDS, VNC_INFO } from "./vnc.js";
 
 /** A line longer than this is refused. */
 export const LINE_LIMIT = 4096;
@@ -22,7 +23,7 @@ function find(table: readonly Command[], name: string): Command | undefined {
 }
 
 /** Topics of `info`. */
-export const INFO_COMMANDS: readonly Command[] = [...BASIC_INFO, ...NETWORK_INFO].sort(byName);
+export const INFO_COMMANDS: readonly Command[] = [...BASIC_INFO, ...NETWORK_INFO, ...VNC_INFO].sort(byName);
 
 const HELP: Command = {
   names: ["help", "?"],
@@ -64,9 +65,14 @@ const INFO: Command = {
 };
 
 /** The command table, in the order of `help`. */
-export const COMMANDS: readonly Command[] = [HELP, INFO, ...CONTROL_COMMANDS, ...MEMORY_COMMANDS, ...NETWORK_COMMANDS].sort(
-  byName,
-);
+export const COMMANDS: readonly Command[] = [
+  HELP,
+  INFO,
+  ...CONTROL_COMMANDS,
+  ...MEMORY_COMMANDS,
+  ...NETWORK_COMMANDS,
+  ...VNC_COMMANDS,
+].sort(byName);
 
 /** One user's conversation with a machine. */
 export class HmpSession {

@@ -1,7 +1,8 @@
 /** The events of the protocol, and which of them a machine's event is. Source: QEMU 7.2 qapi/run-state.json, qapi/block-core.json, ... */
 import type { MachineEvent } from "../../machine/events.js";
 import { event, type QmpEvent } from "./command.js";
-import { bool, enumeration, int, optional, str } from "./types.js";
+import { addressInfo } from "./commands/display.js";
+import { bool, enumeration, int, optional, str, struct } from "./types.js";
 
 const SHUTDOWN_CAUSES = enumeration("ShutdownCause", [
   "none",
@@ -25,6 +26,14 @@ const MIGRATION_STATUS = enumeration("MigrationStatus", [
   "completed",
   "failed",
 ]);
+
+const VNC_ADDRESS = struct("VncBasicInfo", {
+  host: str,
+  service: str,
+  family: enumeration("NetworkAddressFamily", ["ipv4", "ipv6", "unix", "vsock", "unknown"]),
+  websocket: bool,
+  auth: optional(str),
+});
 
 const ACCELERATOR = enumeration("Accelerator", ["kvm", "tcg"]);
 
@@ -58,6 +67,9 @@ export const QMP_EVENTS: readonly QmpEvent[] = [
   event("DEVICE_UNPLUG_GUEST_ERROR", "The guest refuses to let a device go.", { device: optional(str), path: str }),
   event("DEVICE_TRAY_MOVED", "A tray has opened or closed.", { device: str, id: str, "tray-open": bool }),
   event("X_ACCEL_CHANGED", "The vCPUs run on another accelerator.", { from: ACCELERATOR, to: ACCELERATOR }),
+  event("VNC_CONNECTED", "A VNC client has connected.", { server: VNC_ADDRESS, client: VNC_ADDRESS }),
+  event("VNC_INITIALIZED", "A VNC client is in.", { server: VNC_ADDRESS, client: VNC_ADDRESS }),
+  event("VNC_DISCONNECTED", "A VNC client has gone.", { server: VNC_ADDRESS, client: VNC_ADDRESS }),
   event("MIGRATION", "The state of a migration has changed.", { status: MIGRATION_STATUS }),
 ];
 
@@ -99,6 +111,10 @@ export function qmpEvent(
       return { event: "DEVICE_DELETED", data: { device: e.id, path: e.path } };
     case "tray-moved":
       return { event: "DEVICE_TRAY_MOVED", data: { device: e.drive, id: e.qdev, "tray-open": e.open } };
+    case "vnc": {
+      const server = { ...addressInfo(e.server, e.websocket), auth: e.auth };
+      return { event: `VNC_${e.event.toUpperCase()}`, data: { server, client: addressInfo(e.client, e.websocket) } };
+    }
     case "migration":
       return { event: "MIGRATION", data: { status: e.status } };
     case "accelerator":

@@ -4,10 +4,12 @@ import type { QmpCommand } from "./command.js";
 import { BLOCK_COMMANDS } from "./commands/block.js";
 import { CHARDEV_COMMANDS } from "./commands/chardev.js";
 import { CPU_COMMANDS } from "./commands/cpu.js";
+import { DISPLAY_COMMANDS } from "./commands/display.js";
 import { INPUT_COMMANDS } from "./commands/input.js";
 import { MACHINE_COMMANDS } from "./commands/machine.js";
 import { META_COMMANDS } from "./commands/meta.js";
 import { MIGRATION_COMMANDS } from "./commands/migration.js";
+import { NETWORK_COMMANDS } from "./commands/network.js";
 import { QOM_COMMANDS } from "./commands/qom.js";
 import { RUN_COMMANDS } from "./commands/run.js";
 
@@ -20,6 +22,8 @@ export const QMP_COMMANDS: readonly QmpCommand[] = [
   ...CHARDEV_COMMANDS,
   ...BLOCK_COMMANDS,
   ...INPUT_COMMANDS,
+  ...DISPLAY_COMMANDS,
+  ...NETWORK_COMMANDS,
   ...MIGRATION_COMMANDS,
 ];
 
