@@ -22,6 +22,12 @@ interface OpenChardev {
   taken: boolean;
 }
 
+/** What monitors do with images. */
+export type BlockControl = Pick<
+  Backends,
+  "graph" | "addBlockdev" | "delBlockdev" | "resizeBlock" | "node" | "nodeDriveStates" | "releaseNodeDrive"
+>;
+
 /** Everything of one machine that is open on the host. */
 export class Backends {
   private readonly chardevs = new Map<string, OpenChardev>();
@@ -182,6 +188,11 @@ export class Backends {
   async delBlockdev(nodeName: string): Promise<void> {
     await this.graph.del(nodeName);
     this.bootSectors.delete(nodeName);
+  }
+
+  /** Drives that devices made of nodes, in order. */
+  nodeDriveStates(): readonly DriveState[] {
+    return [...this.nodeDrives.values()];
   }
 
   /** The device that had the drive of a node is gone: the node is free again. */

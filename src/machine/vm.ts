@@ -14,7 +14,7 @@ import type { Host } from "../host/host.js";
 import type { TcpStream } from "../host/network.js";
 import type { InputHub } from "../ui/input.js";
 import { Accelerators } from "./accelerators.js";
-import { Backends } from "./backends.js";
+import { Backends, type BlockControl } from "./backends.js";
 import type { Board, BoardInspection, BoardRequest, CreateBoard } from "./board.js";
 import { TRACE_ITEMS } from "./catalog.js";
 import type { MachineConfig, MonitorConfig, NetdevConfig } from "./config.js";
@@ -355,6 +355,19 @@ export class Machine implements AsyncDisposable {
     const stream = this.backends.stream(id);
     if (!stream) throw new VmError("chardev/unknown", `chardev '${id}' is not a stream`);
     return stream;
+  }
+
+  /** Images by node, as monitors change them. */
+  get block(): BlockControl {
+    return this.backends;
+  }
+
+  /** The device that a node's drive belongs to, as its path in the object tree. */
+  nodeDevice(nodeName: string): string | undefined {
+    const d = this.config.devices.find((x) => x.props.drive === nodeName);
+    const id = d?.props.id;
+    if (!d || id === undefined) return undefined;
+    return d.driver.startsWith("virtio-blk") ? `/machine/peripheral/${id}/virtio-backend` : String(id);
   }
 
   blocks() {

@@ -5,6 +5,7 @@
 import type { Emitter } from "../base/event.js";
 import type { Drive } from "../block/backend.js";
 import type { TcpStream } from "../host/network.js";
+import type { BlockControl } from "../machine/backends.js";
 import type { Board, BoardInspection } from "../machine/board.js";
 import type { MachineConfig } from "../machine/config.js";
 import type { MachineEvent, RunState } from "../machine/events.js";
@@ -66,6 +67,10 @@ export interface MonitorTarget {
   quit(): void;
   sendKeys: Board["sendKeys"];
   blocks(): readonly BlockSummary[];
+  /** Images by node. */
+  readonly block: BlockControl;
+  /** The device of a node's drive: its path, or its id. */
+  nodeDevice(nodeName: string): string | undefined;
   chardevs(): readonly ChardevSummary[];
   /** Takes the medium out. @throws VmError "device/unknown" | "block/..." (locked by the guest, unless forced) */
   eject(device: string, force: boolean): Promise<void>;
