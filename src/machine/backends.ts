@@ -111,7 +111,10 @@ export class Backends {
         return new StreamChardev(config.id);
       default:
         try {
-          return await this.host.openChardev(config, signal);
+          return await this.host.openChardev(
+            config.backend === "file" ? { ...config, path: this.resolveFdSet(config.path) } : config,
+            signal,
+          );
         } catch (cause) {
           throw rename(cause, config.origin);
         }

@@ -26,7 +26,7 @@ import type { Snapshotable } from "../migration/index.js";
 import type { NetBackend } from "../net/backend.js";
 import type { Display } from "../ui/display.js";
 import type { InputHub } from "../ui/input.js";
-import type { MachineConfig } from "./config.js";
+import type { DeviceConfig, MachineConfig } from "./config.js";
 import type { PropertyValues } from "./device-properties.js";
 import type { MachineEvent } from "./events.js";
 import type { QomProperty } from "./qom.js";
@@ -159,6 +159,10 @@ export interface Board extends BoardInspection {
   readonly inputs?: InputHub | undefined;
   /** Every device, for tests. */
   devices(): readonly Device[];
+  /** `device_add` while the machine is there. @throws VmError; nothing has changed then */
+  plugDevice?(config: DeviceConfig): void;
+  /** `device_del`: asks the guest to let it go; "device-deleted" tells when it has gone. @throws VmError "device/unknown" */
+  unplugDevice?(id: string): void;
   /** The board's state for a stream; absent where it cannot be saved. The board is stopped while it is used. */
   snapshot?(): Snapshotable;
   dispose(): Promise<void>;
@@ -186,6 +190,8 @@ export interface BoardParts {
   netdev(id: string, card: NetCard): NetBackend;
   /** A card without a network. */
   looseCard(card: NetCard): void;
+  /** A hot-unplugged device has let go of what its properties name (`drive`, `netdev`). Resolves when that is free. */
+  release(values: PropertyValues): Promise<void>;
   /** The drive of a `-drive` id, opened and locked; throws VmError "block/not-found". */
   drive(id: string): Drive;
   /**

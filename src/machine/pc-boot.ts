@@ -26,6 +26,7 @@ import {
 } from "../firmware/smbios.js";
 import { VgaIsa } from "../hw/display/vga-isa.js";
 import { AtaDisk } from "../hw/ide/ata-disk.js";
+import { PCI_HOTPLUG_BASE } from "../hw/misc/acpi-pci-hotplug.js";
 import { PciCommand, PciReg } from "../hw/pci/device.js";
 import { splitRam } from "../hw/pci/i440fx.js";
 import * as L from "../target/x86/layout.js";
@@ -126,6 +127,7 @@ export class PcBoot {
       serialPorts: Array.from(board.serials, (s) => (s ? { base: s.base, irq: s.irq } : undefined)),
       floppies: this.floppies(board),
       i8042: board.i8042 !== undefined,
+      pciHotplug: { base: PCI_HOTPLUG_BASE, slots: board.hotplug.ejectableSlots() },
       hpet: config.hpet,
       pm: { ...PC_ACPI_DEFAULTS.pm, base: PM_BASE },
     };

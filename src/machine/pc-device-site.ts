@@ -51,6 +51,7 @@ export interface SiteBoard {
   sendMsi(address: number, data: number): void;
   addDevice(device: Device): void;
   addDrive(drive: Drive): void;
+  removeDrive?(id: string): void;
   attachPci(device: PciDevice, devfn: number | undefined, multifunction: boolean): void;
 }
 
@@ -149,6 +150,19 @@ export class DeviceSite<B extends SiteBoard = PcBoard> {
     if (property !== undefined) return this.parts.netdev(String(property), card);
     this.parts.looseCard(card);
     return undefined;
+  }
+
+  /** A device with these properties is no more: what it had is free. */
+  release(values: PropertyValues): void {
+    if (values.drive !== undefined) {
+      this.drivesInUse.delete(String(values.drive));
+      this.board.removeDrive?.(String(values.drive));
+    }
+    const index = values.bootindex === undefined ? undefined : Number(values.bootindex);
+    if (index === undefined) return;
+    this.bootIndices.delete(index);
+    const at = this.board.bootDevices.findIndex((d) => d.index === index);
+    if (at >= 0) this.board.bootDevices.splice(at, 1);
   }
 
   /** The Ethernet address of a card. */

@@ -18,11 +18,12 @@ import { IsaDebugExit, isaDebugExitType } from "../hw/misc/isa-debug-exit.js";
 import { PcTestdev, pcTestdevType } from "../hw/misc/pc-testdev.js";
 import { PciTestdev, pciTestdevType } from "../hw/misc/pci-testdev.js";
 import { Pvpanic, pvpanicType } from "../hw/misc/pvpanic.js";
-import type { BoardParts } from "./board.js";
+import type { DeviceRecord } from "./board.js";
 import type { DeviceConfig, MachineConfig } from "./config.js";
 import { findDeviceType, type PropertyValues, readProperties } from "./device-properties.js";
 import type { PcBoard } from "./pc.js";
-import { DeviceSite, num, type SiteBoard, textOf, within, withOrigin } from "./pc-device-site.js";
+import { PC_BOARD_TYPES, PIIX4_PM_TYPE } from "./pc-board-types.js";
+import { type DeviceSite, num, type SiteBoard, textOf, within, withOrigin } from "./pc-device-site.js";
 import { VIRTIO_MAKERS } from "./pc-virtio-devices.js";
 import { PCI_NETWORK_MAKERS } from "./pci-network-devices.js";
 import type { QomProperty } from "./qom.js";
@@ -292,19 +293,40 @@ function standardDevices(config: MachineConfig): DeviceConfig[] {
   return out;
 }
 
+/** What a `-device` asks for, with its maker. @throws VmError */
+export function orderOf(device: DeviceConfig, globals: MachineConfig["globals"]): Order & { readonly maker: Maker } {
+  const type = findDeviceType(PC_DEVICE_TYPES, device.driver);
+  const maker = MAKERS.find((m) => m.type === type);
+  if (!maker) throw new VmError("device/unknown", `${device.origin}: '${device.driver}' is not a valid device model name`);
+  return { maker, type: maker.type, props: readProperties(maker.type, device, globals), config: device };
+}
+
 function orders(config: MachineConfig): (Order & { readonly maker: Maker })[] {
   for (const g of config.globals) {
-    const type = findDeviceType(PC_DEVICE_TYPES, g.driver);
+    const type = findDeviceType(PC_DEVICE_TYPES, g.driver) ?? PC_BOARD_TYPES.find((t) => t.name === g.driver);
     if (!type) throw new VmError("device/unknown", `${g.origin}: '${g.driver}' is not a valid device model name`);
     // Checks the property, whether or not there is such a device.
-    readProperties(type, { props: {}, origin: g.origin }, [g]);
+    const values = readProperties(type, { props: {}, origin: g.origin }, [g]);
+    if (type === PIIX4_PM_TYPE && values[g.property] === 0)
+      throw new VmError("option/unsupported", `${g.origin}: sleep states are not supported; ${g.property}=1`);
   }
-  return [...standardDevices(config), ...config.devices].map((device) => {
-    const type = findDeviceType(PC_DEVICE_TYPES, device.driver);
-    const maker = MAKERS.find((m) => m.type === type);
-    if (!maker) throw new VmError("device/unknown", `${device.origin}: '${device.driver}' is not a valid device model name`);
-    return { maker, type: maker.type, props: readProperties(maker.type, device, config.globals), config: device };
-  });
+  return [...standardDevices(config), ...config.devices].map((device) => orderOf(device, config.globals));
+}
+
+/** Makes one device. @throws VmError naming the option */
+export function makeDevice(site: DeviceSite, order: Order & { readonly maker: Maker }, hotplugged: boolean): DeviceRecord {
+  const { board } = site;
+  const before = board.devices().length;
+  const dynamic = withOrigin(order.config.origin, () => order.maker.make(site, order));
+  return {
+    type: order.type,
+    id: order.config.id,
+    place: hotplugged || board.config.devices.includes(order.config) ? "peripheral" : "unattached",
+    values: order.props,
+    hotplugged,
+    device: board.devices()[before],
+    dynamic: dynamic ?? undefined,
+  };
 }
 
 /** The display adapter a configuration asks for: how much memory, and which BIOS it has. @throws VmError naming the option */
@@ -319,20 +341,7 @@ export function displayNeeds(config: MachineConfig): { readonly vramBytes: numbe
 }
 
 /** Makes every device of the configuration that is not the board's own. @throws VmError naming the option */
-export function addDevices(board: PcBoard, parts: BoardParts): void {
-  const site = new DeviceSite(board, parts);
-  const users = new Set(board.config.devices);
-  for (const order of orders(board.config)) {
-    const before = board.devices().length;
-    const dynamic = withOrigin(order.config.origin, () => order.maker.make(site, order));
-    board.deviceRecords.push({
-      type: order.type,
-      id: order.config.id,
-      place: users.has(order.config) ? "peripheral" : "unattached",
-      values: order.props,
-      hotplugged: false,
-      device: board.devices()[before],
-      dynamic: dynamic ?? undefined,
-    });
-  }
+export function addDevices(site: DeviceSite): void {
+  const { board } = site;
+  for (const order of orders(board.config)) board.deviceRecords.push(makeDevice(site, order, false));
 }

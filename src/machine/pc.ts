@@ -30,13 +30,14 @@ import { Port61 } from "../hw/misc/port61.js";
 import { Port92 } from "../hw/misc/port92.js";
 import { PciBus, pciDevfn } from "../hw/pci/bus.js";
 import { PciConfigPorts } from "../hw/pci/config-ports.js";
-import type { PciDevice } from "../hw/pci/device.js";
+import { PciDevice } from "../hw/pci/device.js";
 import { I440fx, splitRam } from "../hw/pci/i440fx.js";
 import { Piix3Isa } from "../hw/pci/piix3.js";
 import { Hpet } from "../hw/timer/hpet.js";
 import { I8254 } from "../hw/timer/i8254.js";
 import { Mc146818 } from "../hw/timer/mc146818.js";
 import type { VirtioBalloon } from "../hw/virtio/balloon.js";
+import { VirtioPci } from "../hw/virtio/pci.js";
 import { AddressSpace } from "../memory/address-space.js";
 import { GuestRam, type RamBlock } from "../memory/ram.js";
 import type { Snapshotable } from "../migration/index.js";
@@ -55,15 +56,16 @@ import type {
   ReportTopic,
   VcpuSummary,
 } from "./board.js";
-import type { MachineConfig } from "./config.js";
+import type { DeviceConfig, MachineConfig } from "./config.js";
 import { defaultValues } from "./device-properties.js";
 import type { MachineEvent } from "./events.js";
 import { PC_BOARD_TYPES } from "./pc-board-types.js";
 import { PcBoot } from "./pc-boot.js";
 import { PcCpus } from "./pc-cpus.js";
-import { withOrigin } from "./pc-device-site.js";
+import { DeviceSite, withOrigin } from "./pc-device-site.js";
 import { addDevices, displayNeeds } from "./pc-devices.js";
 import { disassembleAt, mnemonicOf } from "./pc-disassemble.js";
+import { PcHotplug } from "./pc-hotplug.js";
 import { deviceTree, report } from "./pc-inspection.js";
 import { RegisterView } from "./pc-registers.js";
 import { PcSnapshot } from "./pc-snapshot.js";
@@ -120,6 +122,7 @@ export class PcBoard implements Board {
   balloon: VirtioBalloon | undefined;
   /** What was made for the configuration and by hot-plug, in its order. */
   readonly deviceRecords: DeviceRecord[] = [];
+  readonly hotplug: PcHotplug;
   /** Drives A and B. */
   readonly floppies: (FloppyDrive | undefined)[] = [];
   /** Devices with a boot index. */
@@ -310,7 +313,10 @@ export class PcBoard implements Board {
       port92,
     );
 
-    addDevices(this, parts);
+    const site = new DeviceSite(this, parts);
+    this.hotplug = new PcHotplug(this, site, parts);
+    this.all.push(this.hotplug.registers);
+    addDevices(site);
     // The controller is there also without drives.
     this.all.push(new Fdc(ctx, { irq: this.irq(6), dma: this.dma.channel(FLOPPY_DMA), drives: this.floppies }));
     this.boot.prepare(this);
@@ -349,6 +355,29 @@ export class PcBoard implements Board {
 
   addDevice(device: Device): void {
     this.all.push(device);
+  }
+
+  removeDrive(id: string): void {
+    const at = this.driveList.findIndex((d) => d.id === id);
+    if (at >= 0) this.driveList.splice(at, 1);
+  }
+
+  /** Takes a hot-plugged device out of the machine. */
+  removeDevice(device: Device): void {
+    const at = this.all.indexOf(device);
+    if (at >= 0) this.all.splice(at, 1);
+    if (device instanceof PciDevice) {
+      if (device instanceof VirtioPci && device.virtio === this.balloon) this.balloon = undefined;
+      this.pci.detach(device);
+    } else device.dispose?.();
+  }
+
+  plugDevice(config: DeviceConfig): void {
+    this.hotplug.plug(config);
+  }
+
+  unplugDevice(id: string): void {
+    this.hotplug.unplug(id);
   }
 
   addDrive(drive: Drive): void {
@@ -414,6 +443,7 @@ export class PcBoard implements Board {
     if (this.parts.trace.on("cpu_reset"))
       for (let i = 0; i < this.config.smp.cpus; i++)
         this.parts.trace.log("cpu_reset", `CPU Reset (CPU ${i})\n${this.registers(i)}`);
+    this.hotplug?.beforeReset();
     this.memory.batch(() => {
       for (const d of this.all) d.reset();
     });

@@ -9,6 +9,7 @@ import { type AcceleratorChoice, chooseAccelerator } from "../accel/choose.js";
 import { VmError } from "../base/errors.js";
 import { Emitter } from "../base/event.js";
 import { Trace, type TraceItem } from "../base/trace.js";
+import type { Drive } from "../block/backend.js";
 import type { Chardev } from "../host/chardev.js";
 import type { Host } from "../host/host.js";
 import type { TcpStream } from "../host/network.js";
@@ -17,7 +18,7 @@ import { Accelerators } from "./accelerators.js";
 import { Backends, type BlockControl } from "./backends.js";
 import type { Board, BoardInspection, BoardRequest, CreateBoard } from "./board.js";
 import { TRACE_ITEMS } from "./catalog.js";
-import type { MachineConfig, MonitorConfig, NetdevConfig } from "./config.js";
+import type { DeviceConfig, MachineConfig, MonitorConfig, NetdevConfig } from "./config.js";
 import { EventQueue, type MachineEvent, type RunState } from "./events.js";
 import { readFirmware, readWhole } from "./images.js";
 import type { StreamChardev } from "./memory-chardevs.js";
@@ -172,6 +173,10 @@ export class Machine implements AsyncDisposable {
         drive: (id) => backends.drive(id),
         netdev: (id, card) => backends.networks.attach(id, card),
         looseCard: (card) => backends.networks.addLooseCard(card),
+        release: async (values) => {
+          if (values.netdev !== undefined) backends.networks.detach(String(values.netdev));
+          if (values.drive !== undefined) await backends.releaseNodeDrive(String(values.drive));
+        },
         readFile: (option, path, limit) => readWhole(host.files, option, path, limit),
         readFirmware: (option, name) => readFirmware(host, config.firmwarePath, option, name),
       });
@@ -187,9 +192,7 @@ export class Machine implements AsyncDisposable {
       );
       m.board.onRequest = (request) => m.handle(request);
       m.board.onEvent = (event) => m.emit(event);
-      for (const d of m.board.drives())
-        d.onIoError = (error, write) =>
-          m.handle({ kind: "io-error", drive: d.id, write, message: error instanceof Error ? error.message : String(error) });
+      for (const d of m.board.drives()) d.onIoError = m.ioErrorOf(d);
       for (const mon of config.monitors) environment.openMonitor(m, backends.chardev(mon.chardev), mon);
       return m;
     } catch (e) {
@@ -377,6 +380,31 @@ export class Machine implements AsyncDisposable {
       cache: options.cache,
       trayOpen: state.trayOpen,
     }));
+  }
+
+  /** `device_add`. @throws VmError */
+  plugDevice(config: DeviceConfig): void {
+    this.checkOpen();
+    if (!this.board.plugDevice) throw new VmError("machine/invalid", "this machine has no hot-plug");
+    this.board.plugDevice(config);
+    for (const d of this.board.drives()) d.onIoError = this.ioErrorOf(d);
+  }
+
+  /** `device_del`. @throws VmError "device/unknown" */
+  unplugDevice(id: string): void {
+    this.checkOpen();
+    if (!this.board.unplugDevice) throw new VmError("machine/invalid", "this machine has no hot-plug");
+    this.board.unplugDevice(id);
+  }
+
+  private ioErrorOf(drive: Drive) {
+    return (error: unknown, write: boolean) =>
+      this.handle({
+        kind: "io-error",
+        drive: drive.id,
+        write,
+        message: error instanceof Error ? error.message : String(error),
+      });
   }
 
   /** `netdev_add` with the text of a `-netdev`. @throws VmError */

@@ -7,7 +7,7 @@ import type { Drive } from "../block/backend.js";
 import type { TcpStream } from "../host/network.js";
 import type { BlockControl } from "../machine/backends.js";
 import type { Board, BoardInspection } from "../machine/board.js";
-import type { MachineConfig } from "../machine/config.js";
+import type { DeviceConfig, MachineConfig } from "../machine/config.js";
 import type { MachineEvent, RunState } from "../machine/events.js";
 import type { Migration } from "../machine/migration.js";
 import type { Networks } from "../machine/networks.js";
@@ -44,6 +44,10 @@ export interface MonitorTarget {
   readonly occurred: Pick<Emitter<MachineEvent>, "on">;
   readonly policy: MachinePolicy;
   readonly migration: Migration;
+  /** `device_add`. @throws VmError */
+  plugDevice(config: DeviceConfig): void;
+  /** `device_del`. @throws VmError "device/unknown" */
+  unplugDevice(id: string): void;
   /** Loads a state (`-incoming defer`). @throws VmError */
   load(uri: string): Promise<void>;
   /** Accelerators that this host has for the guest, by name. */

@@ -118,6 +118,15 @@ export function byteField(region: string, fields: readonly (readonly [name: stri
   return concat(op(0x5b, 0x81), withLength(concat(nameString(region), op(0x01), ...list)));
 }
 
+/** The same with DWordAcc; `writeAsZeros`: bits that are not written are 0 rather than what was read. */
+export function dwordField(region: string, names: readonly string[], writeAsZeros = false): Aml {
+  const list = names.map((n) => concat(new ByteWriter(4).text(n, 4, 0x5f).finish(), op(32)));
+  return concat(op(0x5b, 0x81), withLength(concat(nameString(region), op(writeAsZeros ? 0x43 : 0x03), ...list)));
+}
+
+/** `Notify(object, value)` (20.2.5.3). */
+export const notify = (object: string, value: Aml): Aml => concat(op(0x86), nameString(object), value);
+
 /** `Local0` to `Local7` (20.2.6.2). */
 export const local = (n: number): Aml => op(0x60 + n);
 /** `Arg0` to `Arg6` (20.2.6.1). */

@@ -42,6 +42,8 @@ export interface PcAcpiConfig {
   readonly parallelPort?: LegacyPort | undefined;
   readonly floppies: readonly (FloppyGeometry | undefined)[];
   readonly i8042: boolean;
+  /** The hot-plug registers, and the slots whose devices may come and go; undefined when there is none. */
+  readonly pciHotplug?: { readonly base: number; readonly slots: readonly number[] } | undefined;
   readonly hpet: boolean;
   readonly hpetBase: number;
   readonly s3: boolean;

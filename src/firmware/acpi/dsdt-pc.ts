@@ -2,7 +2,7 @@
  * The DSDT of the `pc` machine: i440FX host bridge, PIIX3 ISA bridge, and what stands on the board.
  * Source: ACPI 6.4 (names and objects); Intel 82371SB (PIIX3) datasheet, PIRQRC[A:D] at function 0 offset 0x60; the pc
  * machine's wiring of slots to PIRQ lines.
- * Not described: PCI and CPU hot-plug, thermal zones, C-states beyond C1, general purpose events.
+ * Not described: CPU hot-plug, thermal zones, C-states beyond C1.
  */
 
 import { ByteWriter } from "../bytes.js";
@@ -16,11 +16,13 @@ import {
   concat,
   createDwordField,
   device,
+  dwordField,
   eisaId,
   integer,
   lessThan,
   method,
   name,
+  notify,
   operationRegion,
   or,
   pack,
@@ -63,7 +65,50 @@ const crs = (...resources: Uint8Array[]): Aml => name("_CRS", resourceTemplate(.
 
 /** The AML of the whole table, without its header. */
 export function pcDsdt(c: PcAcpiConfig): Aml {
-  return concat(sleepStates(c), scope("\\_SB", ...cpus(c), hostBridge(c), ...linkDevices(c), ...boardDevices(c)));
+  return concat(
+    sleepStates(c),
+    scope("\\_SB", ...cpus(c), hostBridge(c), ...linkDevices(c), ...boardDevices(c)),
+    ...(c.pciHotplug ? [scope("\\_GPE", method("_E01", 0, false, call("\\_SB.PCI0.PCNT")))] : []),
+  );
+}
+
+/** What `Notify` tells of a slot (ACPI 6.4 §5.6.6, table 5.163). */
+const NOTIFY_DEVICE_CHECK = 1;
+const NOTIFY_EJECT = 3;
+
+const slotName = (slot: number) => `S${(slot << 3).toString(16).toUpperCase().padStart(2, "0")}`;
+
+/**
+ * Slots whose devices come and go: `_EJ0` writes the slot's bit; the general purpose event 1 calls PCNT, which reads what
+ * has changed and notifies the slots.
+ */
+function pciHotplug({ base, slots }: NonNullable<PcAcpiConfig["pciHotplug"]>): Aml[] {
+  const bit = (slot: number) => integer(2 ** slot);
+  return [
+    operationRegion("PCST", RegionSpace.io, base, 8),
+    dwordField("PCST", ["PCIU", "PCID"]),
+    operationRegion("SEJ", RegionSpace.io, base + 8, 4),
+    dwordField("SEJ", ["B0EJ"], true),
+    operationRegion("BNMR", RegionSpace.io, base + 16, 4),
+    dwordField("BNMR", ["BNUM"]),
+    ...slots.map((slot) =>
+      device(
+        slotName(slot),
+        name("_ADR", integer(slot * 0x10000)),
+        name("_SUN", integer(slot)),
+        method("_EJ0", 1, true, store(integer(0), ref("BNUM")), store(bit(slot), ref("B0EJ"))),
+      ),
+    ),
+    method("DVNT", 2, false, ...slots.map((slot) => when(and(arg(0), bit(slot)), notify(slotName(slot), arg(1))))),
+    method(
+      "PCNT",
+      0,
+      true,
+      store(integer(0), ref("BNUM")),
+      call("DVNT", ref("PCIU"), integer(NOTIFY_DEVICE_CHECK)),
+      call("DVNT", ref("PCID"), integer(NOTIFY_EJECT)),
+    ),
+  ];
 }
 
 /** `\_Sx`: what to write to SLP_TYP of PM1a and PM1b control. */
@@ -86,7 +131,15 @@ function hostBridge(c: PcAcpiConfig): Aml {
     memoryWindow32(c.pciHole.first, c.pciHole.last, false),
   ];
   if (c.pciHole64) windows.push(memoryWindow64(c.pciHole64.first, c.pciHole64.last, true));
-  return device("PCI0", hid("PNP0A03"), uid(0), crs(...windows), routingTable(), isaBridge(c));
+  return device(
+    "PCI0",
+    hid("PNP0A03"),
+    uid(0),
+    crs(...windows),
+    routingTable(),
+    isaBridge(c),
+    ...(c.pciHotplug ? pciHotplug(c.pciHotplug) : []),
+  );
 }
 
 /** `_PRT` for all 32 slots: pin p of slot s is on PIRQ (s - 1 + p) mod 4; pin A of the ISA bridge's slot is the SCI. */
@@ -238,7 +291,12 @@ function boardDevices(c: PcAcpiConfig): Aml[] {
       "MRES",
       hid("PNP0C02"),
       uid(0),
-      crs(ioPorts(c.pm.base, 0x40), ioPorts(c.pm.gpe0Base, c.pm.gpe0Length), ioPorts(0xb2, 2)),
+      crs(
+        ioPorts(c.pm.base, 0x40),
+        ioPorts(c.pm.gpe0Base, c.pm.gpe0Length),
+        ioPorts(0xb2, 2),
+        ...(c.pciHotplug ? [ioPorts(c.pciHotplug.base, 0x18)] : []),
+      ),
     ),
   ];
   if (c.hpet) parts.push(device("HPET", hid("PNP0103"), uid(0), crs(memory32Fixed(c.hpetBase, 0x400, false))));

@@ -4,6 +4,7 @@ import { TRACE_ITEMS } from "../../machine/catalog.js";
 import { DEFAULT_HOLD_MS, KEY_NAMES, parseSendkey } from "../../ui/keymap.js";
 import { encodePng } from "../../ui/png.js";
 import { encodePpm } from "../../ui/ppm.js";
+import { deviceConfig } from "../hotplug.js";
 import type { MonitorTarget } from "../target.js";
 import type { Args, Command } from "./command.js";
 import { setVncPassword } from "./vnc.js";
@@ -137,6 +138,26 @@ export const CONTROL_COMMANDS: readonly Command[] = [
   plain(["system_powerdown"], "send system power down event", (t) => t.powerdown()),
   plain(["system_wakeup"], "wakeup guest from suspend", (t) => t.wakeup()),
   plain(["quit", "q"], "quit the emulator", (t) => t.quit()),
+  {
+    names: ["device_add"],
+    args: "driver[,prop=value][,...]",
+    help: "add device, like -device on the command line",
+    run: ({ target }, args) => {
+      const text = args.rest();
+      if (text === "") args.fail("string expected");
+      target.plugDevice(deviceConfig(text, "device_add"));
+    },
+  },
+  {
+    names: ["device_del"],
+    args: "device",
+    help: "remove device",
+    run: ({ target }, args) => {
+      const id = args.word();
+      args.end();
+      target.unplugDevice(id);
+    },
+  },
   migrate,
   plain(["migrate_cancel"], "cancel the current VM migration", (t) => t.migration.cancel()),
   {

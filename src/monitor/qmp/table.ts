@@ -4,6 +4,7 @@ import type { QmpCommand } from "./command.js";
 import { BLOCK_COMMANDS } from "./commands/block.js";
 import { CHARDEV_COMMANDS } from "./commands/chardev.js";
 import { CPU_COMMANDS } from "./commands/cpu.js";
+import { DEVICE_COMMANDS } from "./commands/device.js";
 import { DISPLAY_COMMANDS } from "./commands/display.js";
 import { INPUT_COMMANDS } from "./commands/input.js";
 import { MACHINE_COMMANDS } from "./commands/machine.js";
@@ -24,6 +25,7 @@ export const QMP_COMMANDS: readonly QmpCommand[] = [
   ...INPUT_COMMANDS,
   ...DISPLAY_COMMANDS,
   ...NETWORK_COMMANDS,
+  ...DEVICE_COMMANDS,
   ...MIGRATION_COMMANDS,
 ];
 
