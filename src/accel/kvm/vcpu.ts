@@ -16,6 +16,8 @@ import * as S from "./structs.js";
 
 const { at } = S.RUN;
 const IO = S.EXIT_AT;
+type Changing<T> = { -readonly [K in keyof T]: T[K] };
+
 /** Moves the target's state in and out of a vCPU. */
 export interface StateTransfer<State> {
   get(vcpu: KvmVcpu<State>): State;
@@ -32,6 +34,9 @@ export class KvmVcpu<State> implements Vcpu<State> {
   /** An access is to be completed by KVM before registers are looked at. */
   private completing = false;
   private readonly mapping: Mapping;
+  /** Accesses come by the ten thousand a second: one object for all, valid until the next run. */
+  private readonly ioExit: Changing<Extract<VcpuExit, { kind: "io" }>>;
+  private readonly mmioExit: Changing<Extract<VcpuExit, { kind: "mmio" }>>;
 
   constructor(
     readonly sys: HostSyscalls,
@@ -47,6 +52,8 @@ export class KvmVcpu<State> implements Vcpu<State> {
     this.mapping = mapping;
     this.run8 = new Uint8Array(mapping.buffer);
     this.view = new DataView(mapping.buffer);
+    this.ioExit = { kind: "io", direction: "out", port: 0, size: 1, count: 1, data: this.view, at: 0 };
+    this.mmioExit = { kind: "mmio", write: false, address: 0, size: 0, data: this.view, at: IO + 8 };
   }
 
   /** One KVM_RUN; the caller's alarm, a kick or an exit ends it. */
@@ -69,26 +76,17 @@ export class KvmVcpu<State> implements Vcpu<State> {
     switch (reason) {
       case EXIT.io: {
         this.completing = true;
-        return {
-          kind: "io",
-          direction: v.getUint8(IO) ? "out" : "in",
-          port: v.getUint16(IO + 2, true),
-          size: v.getUint8(IO + 1) as 1 | 2 | 4,
-          count: v.getUint32(IO + 4, true),
-          data: v,
-          at: Number(v.getBigUint64(IO + 8, true)),
-        };
+        const e = this.ioExit;
+        e.direction = v.getUint8(IO) ? "out" : "in";
+        e.port = v.getUint16(IO + 2, true);
+        e.size = v.getUint8(IO + 1) as 1 | 2 | 4;
+        e.count = v.getUint32(IO + 4, true);
+        // An offset into this mapping: its high half is zero.
+        e.at = v.getUint32(IO + 8, true);
+        return e;
       }
       case EXIT.mmio:
-        this.completing = true;
-        return {
-          kind: "mmio",
-          write: v.getUint8(IO + 20) !== 0,
-          address: Number(v.getBigUint64(IO, true)),
-          size: Math.min(8, v.getUint32(IO + 16, true)),
-          data: v,
-          at: IO + 8,
-        };
+        return this.decodeMmio();
       case EXIT.hlt:
         return HALTED;
       case EXIT.intr:
@@ -127,6 +125,16 @@ export class KvmVcpu<State> implements Vcpu<State> {
       default:
         return { kind: "failed", reason: `KVM: exit reason ${reason}` };
     }
+  }
+
+  private decodeMmio(): VcpuExit {
+    const v = this.view;
+    this.completing = true;
+    const e = this.mmioExit;
+    e.write = v.getUint8(IO + 20) !== 0;
+    e.address = v.getUint32(IO + 4, true) * 2 ** 32 + v.getUint32(IO, true);
+    e.size = Math.min(8, v.getUint32(IO + 16, true));
+    return e;
   }
 
   private internalError(): VcpuExit {
