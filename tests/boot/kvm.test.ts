@@ -79,6 +79,13 @@ kvmTest("the embedded Linux guest gets to its shell, on KVM", async (t) => {
   assert.match(await guest.ask("echo $((6 * 7))", "42", 60), /42/);
 });
 
+kvmTest("two vCPUs come up under Linux, on KVM", async (t) => {
+  const root = fileURLToPath(new URL("../..", import.meta.url));
+  const guest = await Guest.start(t, [...guestOptions(root, "kvm"), ...KVM, "-smp", "2", "-vga", "none"]);
+  await guest.onSerial("~ # ", 120);
+  await guest.ask("echo n=$(nproc)", "n=2", 60);
+});
+
 kvmTest("memtest86+ goes past FWAIT into its tests, on KVM", async (t) => {
   const image = "/boot/memtest86+x64.bin";
   if (!needsPackage(t, "memtest86+", image)) return;

@@ -1,9 +1,11 @@
 /** Interrupt controllers, timers, eventfds and messages in the kernel, each by a guest of a few instructions. */
 import assert from "node:assert/strict";
 import { kvmTest } from "../../../testkit/kvm.js";
+import { setCpuid, supportedCpuid } from "./cpuid.js";
 import { setDoorbell } from "./irqchip.js";
 import { CHIP, PIC_STATE } from "./structs.js";
 import { UnitGuest } from "./test-guest.js";
+import type { KvmVcpu } from "./vcpu.js";
 
 /** 8259 to vector 20h, every line open. */
 const PIC_INIT = [
@@ -104,4 +106,54 @@ kvmTest("doorbells: only what matches is swallowed, and nothing leaves the guest
     [1, 1, 1],
   );
   setDoorbell(g.vm, fds[0], { space: "port", address: 0x50, size: 2 }, false);
+});
+
+kvmTest("INIT and STARTUP wake a second processor", (t, kvm) => {
+  // DS is the APIC page. ICR high: processor 1; INIT; STARTUP at 9000h. mov dword [300h or 310h], value.
+  const icr = (at: number, value: number[]) => [0x66, 0xc7, 0x06, at, 0x03, ...value];
+  const code = [...icr(0x10, [0, 0, 0, 1]), ...icr(0x00, [0, 0x45, 0, 0]), ...icr(0x00, [9, 0x46, 0, 0]), 0xe6, 0x10, 0xf4];
+  const g = new UnitGuest(
+    t,
+    kvm,
+    code,
+    (s) => {
+      s.segments.ds.base = 0xfee00000n;
+    },
+    "on",
+  );
+  const second = g.addVcpu();
+  // mov al,77h; out 12h,al; hlt.
+  g.ram.u8.set([0xb0, 0x77, 0xe6, 0x12, 0xf4], g.at + 0x9000);
+  assert.equal(second.getState().events.activity, "wait-for-sipi");
+  assert.equal(said(g), "10:0");
+  for (let i = 0; i < 10; i++) {
+    const e = second.run({ insns: 0, ns: 0 });
+    if (e.kind === "asked") continue;
+    assert.ok(e.kind === "io" && e.port === 0x12 && e.data.getUint8(e.at) === 0x77, JSON.stringify(e.kind));
+    return;
+  }
+  assert.fail("the second processor did not start");
+});
+
+kvmTest("kvm-clock writes its page, and time in it goes on", (t, kvm) => {
+  if (kvm.device.capability("clocksource") === 0) return t.skip("this KVM has no kvm-clock");
+  // wrmsr 4b564d01h = 3001h (page 3000h, on); l: out 10h,al; jmp l.
+  const code = [
+    0x66, 0xb9, 0x01, 0x4d, 0x56, 0x4b, 0x66, 0xb8, 0x01, 0x30, 0, 0, 0x66, 0x31, 0xd2, 0x0f, 0x30, 0xe6, 0x10, 0xeb, 0xfc,
+  ];
+  const g = new UnitGuest(t, kvm, code);
+  setCpuid(g.vcpu as KvmVcpu<unknown>, supportedCpuid(kvm.device));
+  const view = new DataView(g.ram.u8.buffer, g.at + 0x3000, 32);
+  const e = g.run();
+  assert.ok(e.kind === "io" && e.port === 0x10, JSON.stringify(e.kind));
+  const read = () => ({ version: view.getUint32(0, true), tsc: view.getBigUint64(8, true), ns: view.getBigUint64(16, true) });
+  const first = read();
+  assert.ok(first.version > 0 && first.version % 2 === 0 && first.tsc > 0n, `version ${first.version}`);
+  const s = g.vcpu.getState();
+  assert.equal(s.otherMsrs["4b564d01"], 0x3001n);
+  // Set again, it is updated again, and does not go back.
+  g.vcpu.setState(s);
+  g.run();
+  const second = read();
+  assert.ok(second.ns >= first.ns && second.version >= first.version, `${second.ns} after ${first.ns}`);
 });

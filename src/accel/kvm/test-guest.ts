@@ -24,11 +24,12 @@ export class UnitGuest {
   readonly vm: KvmVm;
   readonly vcpu: KvmVcpu<X86CpuState>;
   readonly at: number;
+  private vcpus = 0;
   /** Controllers in the kernel, when asked for. */
   readonly irqchip: KvmIrqchip | undefined;
 
   constructor(
-    t: TestContext,
+    private readonly t: TestContext,
     { device }: KvmHost,
     code: readonly number[],
     change: (s: X86CpuState) => void = () => {},
@@ -62,6 +63,15 @@ export class UnitGuest {
     s.gpr.rsp = 0x7000n;
     change(s);
     this.vcpu.setState(s);
+  }
+
+  /** Another vCPU of the same VM. */
+  addVcpu(): KvmVcpu<X86CpuState> {
+    const { device } = this.vm;
+    const transfer = new X86Transfer(device, { irqchip: this.irqchip !== undefined, features: FEATURES });
+    const vcpu = new KvmVcpu(device.sys, this.vm.fd, ++this.vcpus, device.mmapBytes, transfer);
+    this.t.after(() => vcpu.dispose());
+    return vcpu;
   }
 
   run(): VcpuExit {
