@@ -69,11 +69,12 @@ export function goldenText(c: GoldenCase): string {
   const module = new ModuleWriter(1, true);
   const imports = new Map<number, number>();
   for (let k = 1; k < names.length; k++) imports.set(k, module.import("runtime", names[k]!, HELPER_TYPE));
-  const body = emitRegion(region, {
+  const { code: body } = emitRegion(region, {
     L: target.layout,
     fp,
     module,
     lookup: [module.importCount, module.importCount + 1],
+    probe: module.importCount + 2,
     helper: (k) => imports.get(k)!,
     site: () => 0,
   });

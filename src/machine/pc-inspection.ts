@@ -37,8 +37,13 @@ export function report(board: PcBoard, topic: ReportTopic, cpu: number): string 
 }
 
 /** What the translator has done so far. */
-export function translationReport(e: Pick<TcgEngine, "cache" | "stats" | "tier1">): string {
+export function translationReport(e: Pick<TcgEngine, "cache" | "stats" | "tier1" | "executed">): string {
+  const executed = e.executed();
   const rows: [string, number | string][] = [
+    ["guest instructions", e.stats.insns],
+    ["guest instructions in tier 0", executed.tier0],
+    ["regions entered", executed.regionEntries],
+    ["region exits for one instruction", executed.siteExits],
     ["translated blocks", e.cache.blocks],
     ["blocks ever", e.stats.blocks],
     ["guest instructions translated", e.stats.translatedInsns],

@@ -84,7 +84,7 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
   private inCode = false;
   /** Where single instructions that are not kept go: one at a time. */
   private readonly scratchBlock = SCRATCH_BLOCK;
-  readonly stats = { blocks: 0, translatedInsns: 0, misses: 0, faults: 0, smc: 0, siteBlocks: 0, unwinds: 0 };
+  readonly stats = { blocks: 0, translatedInsns: 0, misses: 0, faults: 0, smc: 0, siteBlocks: 0, unwinds: 0, insns: 0 };
 
   constructor(
     readonly ram: GuestRam,
@@ -289,6 +289,7 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
       if (end) {
         this.tier1.endTurn();
         this.lastUsed = budget - this.i32[budgetAt]!;
+        this.stats.insns += this.lastUsed;
         return end;
       }
     }
@@ -468,6 +469,19 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
       out.push(`0x${at.toString(16).padStart(8, "0")}:  ${bytes.join(" ").padEnd(24)} ${text}`.trimEnd());
     }
     return `${out.join("\n")}\n`;
+  }
+
+  /** Counters that translated code keeps, over all vCPUs. */
+  executed(): { tier0: number; regionEntries: number; siteExits: number } {
+    const sum = (offset: number) => {
+      let n = 0;
+      for (let i = 0; i < this.cpus; i++) {
+        const at = (this.envOf(i) + offset) >>> 2;
+        n += this.u32[at]! + this.u32[at + 1]! * 2 ** 32;
+      }
+      return n;
+    };
+    return { tier0: sum(this.L.countTier0), regionEntries: sum(this.L.countRegions), siteExits: sum(this.L.countSites) };
   }
 
   /** The block in CUR_BLOCK is hot. */

@@ -18,9 +18,11 @@ import { SocketChardev } from "./socket-chardev.js";
 import { StdioChardev } from "./stdio.js";
 import { nodeStreams } from "./streams.js";
 import { nodeSyscalls } from "./syscalls.js";
+import { setV8Flags } from "./v8-flags.js";
 
 /** This process's host. `program` leads the lines of `note`, `prefix` stands before it. */
 export function nodeHost(program = "tandem", prefix: () => string = () => ""): Host {
+  setV8Flags();
   return {
     clock: nodeClock,
     scheduler: nodeScheduler,

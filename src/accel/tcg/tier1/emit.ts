@@ -8,7 +8,7 @@ import { OPS } from "../ir/ops.js";
 import { POISON_PAGE } from "../map.js";
 import type { EnvLayout } from "../target.js";
 import { emitJcAddress, emitJcMatch, Jc } from "../tier0.js";
-import { FunctionWriter, type ModuleWriter } from "../wasm/writer.js";
+import { type FunctionBody, FunctionWriter, type ModuleWriter } from "../wasm/writer.js";
 import { type Graph, type Structure, structure } from "./cfg.js";
 import type { Edge, Node, Region } from "./region.js";
 
@@ -26,6 +26,8 @@ export interface EmitContext {
   readonly module: ModuleWriter;
   /** Function indexes of the TLB look-ups of this module, for reads and for writes (emitTlbLookup). */
   readonly lookup: readonly [number, number];
+  /** Function index of the runtime's `probe`. */
+  readonly probe: number;
   /** Function index of an imported helper, by table index. */
   helper(tableIndex: number): number;
   /** Address of a site record for this site. */
@@ -47,7 +49,7 @@ interface Tag {
 }
 
 /** Emits the region. @returns the function body */
-export function emitRegion(region: Region, c: EmitContext): Uint8Array {
+export function emitRegion(region: Region, c: EmitContext): FunctionBody {
   return new RegionEmitter(region, c).run();
 }
 
@@ -106,7 +108,7 @@ class RegionEmitter {
     return offset >= this.L.vectorFirst && offset < this.L.vectorEnd;
   }
 
-  run(): Uint8Array {
+  run(): FunctionBody {
     const w = this.w;
     const L = this.L;
     this.scan();
@@ -148,21 +150,20 @@ class RegionEmitter {
     w.end();
     this.emitDeopt();
     this.insertTagInit(tagInit);
-    return w.finish();
+    return w.finishBody();
   }
 
   /** Puts the tags' initial values at a place emitted earlier. */
   private insertTagInit(at: number): void {
     const w = this.w;
-    const tail = w.bytes.slice(at, w.length);
-    w.length = at;
-    for (const t of [...this.tagLists.r, ...this.tagLists.w]) {
-      w.i64(...NO_PAGE);
-      w.set(t.tag);
-      w.i32(POISON_PAGE);
-      w.set(t.host);
-    }
-    w.raw(tail);
+    w.insert(at, () => {
+      for (const t of [...this.tagLists.r, ...this.tagLists.w]) {
+        w.i64(...NO_PAGE);
+        w.set(t.tag);
+        w.i32(POISON_PAGE);
+        w.set(t.host);
+      }
+    });
   }
 
   /** Finds all slots in use and gives them locals. */
@@ -305,7 +306,7 @@ class RegionEmitter {
 
   /** Condition on the stack: leave the region if it is not zero. */
   private leaveIf(): void {
-    this.w.if();
+    this.w.if("none", false);
     this.leaveHere();
     this.w.end();
   }
@@ -418,7 +419,7 @@ class RegionEmitter {
       w.get(this.budget);
       w.i32(0);
       w.op("i32.lt_s");
-      w.if();
+      w.if("none", false);
       w.i64(n.pcLo, n.pcHi);
       w.set(this.exitPc);
       w.br(this.exitLabel);
@@ -653,19 +654,51 @@ class RegionEmitter {
       w.i64(-1, 0);
       w.op("i64.and");
     }
+    const access = store ? 1 : 0;
+    const mmu = this.immHi & 3;
     if (tag) {
       w.tee(this.addr);
       w.get(tag.tag);
       w.op("i64.sub");
       w.i64(4097 - size, 0);
       w.op("i64.ge_u");
-      w.if();
-    } else w.set(this.addr);
-    w.get(0);
-    w.get(this.addr);
-    w.i32(size);
-    w.i32(this.immHi & 3);
-    w.call(this.c.lookup[store ? 1 : 0]);
+      w.if("none", false);
+      w.get(0);
+      w.get(this.addr);
+      w.i32(size);
+      w.i32(mmu);
+      w.call(this.c.lookup[access]);
+    } else {
+      // The TLB entry in line.
+      const field = this.L.tlb + mmu * this.L.tlbMmuSize;
+      w.tee(this.addr);
+      w.i64(7, 0);
+      w.op("i64.shr_u");
+      w.op("i32.wrap_i64");
+      w.i32(0x7fe0);
+      w.op("i32.and");
+      w.get(0);
+      w.op("i32.add");
+      w.tee(this.i32temp);
+      w.op("i64.load", field + access * 8);
+      w.get(this.i32temp);
+      w.op("i32.load", field + 24);
+      w.set(this.i32temp);
+      w.get(this.addr);
+      if (size > 1) {
+        w.i64(size - 1, 0);
+        w.op("i64.add");
+      }
+      w.i64(-4096, -1);
+      w.op("i64.and");
+      w.op("i64.ne");
+      w.if("none", false);
+      w.get(this.addr);
+      w.i32(size);
+      w.i32(mmu);
+      w.i32(access);
+      w.call(this.c.probe);
+    }
     w.tee(this.i32temp);
     w.op("i32.eqz");
     this.leaveIf();
@@ -676,8 +709,8 @@ class RegionEmitter {
       w.i64(-4096, -1);
       w.op("i64.and");
       w.set(tag.tag);
-      w.end();
     }
+    w.end();
     // Host address: that of the page, and the offset in it.
     w.get(this.addr);
     w.op("i32.wrap_i64");
@@ -760,7 +793,7 @@ export function emitTlbLookup(L: EnvLayout, probe: number, access: 0 | 1): Uint8
   w.i64n(-4096);
   w.op("i64.and");
   w.op("i64.eq");
-  w.if();
+  w.if("none", true);
   w.get(entry);
   w.op("i32.load", L.tlb + 24);
   w.return();

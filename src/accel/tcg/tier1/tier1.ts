@@ -53,7 +53,7 @@ export class Tier1 {
     readonly enabled: boolean,
     /** Compile on the spot: runs are then the same every time (`-icount`, tests). */
     private readonly synchronous: boolean,
-    threshold = synchronous ? 200 : 1000,
+    threshold = synchronous ? 200 : Number((globalThis as any).process?.env.TH ?? 1000),
   ) {
     this.nextFunc = firstIndex;
     this.threshold = threshold;
@@ -144,7 +144,12 @@ export class Tier1 {
     }
     const lookup: [number, number] = [m.importCount, m.importCount + 1];
     for (const access of [0, 1] as const)
-      m.add({ params: ["i32", "i64", "i32", "i32"], results: ["i32"] }, emitTlbLookup(this.L, probeIndex, access));
+      m.add(
+        { params: ["i32", "i64", "i32", "i32"], results: ["i32"] },
+        emitTlbLookup(this.L, probeIndex, access),
+        undefined,
+        access ? "tlb-write" : "tlb-read",
+      );
     let full = false;
     const allocate = (bytes: number): number => {
       const at = e.cache.allocate(bytes);
@@ -159,6 +164,7 @@ export class Tier1 {
         fp: this.fp,
         module: m,
         lookup,
+        probe: probeIndex,
         helper: (t) => importIndex.get(t)!,
         site: (info) => {
           const key = `${info.pcHi}:${info.pcLo}:${info.budgetBack}`;
@@ -171,8 +177,8 @@ export class Tier1 {
           return at;
         },
       });
-      m.add(REGION_TYPE, body, `f${n}`);
-      e.trace.log("out_wasm", () => regionListing(region, body));
+      m.add(REGION_TYPE, body, `f${n}`, `region ${hexPc(region.nodes[0]!)}`);
+      e.trace.log("out_wasm", () => regionListing(region, body.code));
       if (region.mapping.length > 1) {
         c.map = allocate(4 + 12 * region.mapping.length);
         if (c.map) {
@@ -252,14 +258,16 @@ export class Tier1 {
   }
 }
 
+function hexPc(n: { pcLo: number; pcHi: number }): string {
+  return ((BigInt(n.pcHi >>> 0) << 32n) | BigInt(n.pcLo >>> 0)).toString(16).padStart(8, "0");
+}
+
 /** A region's function for `-d out_wasm`. */
 export function regionListing(region: Region, body: Uint8Array): string {
-  const pc = (n: { pcLo: number; pcHi: number }) =>
-    ((BigInt(n.pcHi >>> 0) << 32n) | BigInt(n.pcLo >>> 0)).toString(16).padStart(8, "0");
   const insns = region.nodes.reduce((sum, n) => sum + n.insns, 0);
   const w = printWasm(body);
-  const head = `OUT: region at 0x${pc(region.nodes[0]!)}: ${region.nodes.length} blocks, ${insns} guest instructions, ${w.instructions} WebAssembly instructions, ${body.length} bytes`;
-  const blocks = region.nodes.map((n) => `  block ${n.index} at 0x${pc(n)}: ${n.insns} instructions, ${n.records} records`);
+  const head = `OUT: region at 0x${hexPc(region.nodes[0]!)}: ${region.nodes.length} blocks, ${insns} guest instructions, ${w.instructions} WebAssembly instructions, ${body.length} bytes`;
+  const blocks = region.nodes.map((n) => `  block ${n.index} at 0x${hexPc(n)}: ${n.insns} instructions, ${n.records} records`);
   return [head, ...blocks, `locals: ${w.locals.join(", ")}`, ...w.lines, ""].join("\n");
 }
 

@@ -76,11 +76,24 @@ export class ByteWriter {
   }
 }
 
+/** Which way a conditional branch goes; `at` is its byte offset in the function body, locals included. */
+export interface BranchHint {
+  readonly at: number;
+  readonly likely: boolean;
+}
+
+/** A finished code entry and its branch hints. */
+export interface FunctionBody {
+  readonly code: Uint8Array;
+  readonly hints: readonly BranchHint[];
+}
+
 /** A function body under construction: stack code by mnemonic, locals by type, labels by depth. */
 export class FunctionWriter extends ByteWriter {
   private readonly localTypes: ValType[] = [];
   /** Open control frames; a label's branch depth is `depth - label`. */
   depth = 0;
+  private readonly hints: BranchHint[] = [];
 
   constructor(readonly params: readonly ValType[]) {
     super();
@@ -166,7 +179,9 @@ export class FunctionWriter extends ByteWriter {
     return ++this.depth;
   }
 
-  if(type: ValType = "none"): number {
+  /** `likely`: a hint for the host's compiler about the branch taken. */
+  if(type: ValType = "none", likely?: boolean): number {
+    if (likely !== undefined) this.hints.push({ at: this.length, likely });
     this.u8(0x04);
     this.u8(VALTYPE[type]);
     return ++this.depth;
@@ -186,7 +201,8 @@ export class FunctionWriter extends ByteWriter {
     this.u32(this.depth - label);
   }
 
-  brIf(label: number): void {
+  brIf(label: number, likely?: boolean): void {
+    if (likely !== undefined) this.hints.push({ at: this.length, likely });
     this.u8(0x0d);
     this.u32(this.depth - label);
   }
@@ -237,8 +253,22 @@ export class FunctionWriter extends ByteWriter {
     this.u8(0x00);
   }
 
+  /** Lets `write` emit code in front of what has been emitted since `at`. */
+  insert(at: number, write: () => void): void {
+    const tail = this.bytes.slice(at, this.length);
+    this.length = at;
+    write();
+    const shift = this.length - at;
+    for (const [i, h] of this.hints.entries()) if (h.at >= at) this.hints[i] = { at: h.at + shift, likely: h.likely };
+    this.raw(tail);
+  }
+
   /** The code entry: locals, body, end. */
   finish(): Uint8Array {
+    return this.finishBody().code;
+  }
+
+  finishBody(): FunctionBody {
     const head = new ByteWriter();
     const runs: [ValType, number][] = [];
     for (const t of this.localTypes) {
@@ -256,7 +286,7 @@ export class FunctionWriter extends ByteWriter {
     out.raw(head.bytes.subarray(0, head.length));
     out.raw(this.bytes.subarray(0, this.length));
     out.u8(0x0b);
-    return out.slice();
+    return { code: out.slice(), hints: this.hints.map((h) => ({ at: h.at + head.length, likely: h.likely })) };
   }
 }
 
@@ -270,7 +300,13 @@ export interface FuncType {
 export class ModuleWriter {
   private readonly types: FuncType[] = [];
   private readonly imports: { module: string; name: string; type: number }[] = [];
-  private readonly functions: { type: number; code: Uint8Array; export?: string | undefined }[] = [];
+  private readonly functions: {
+    type: number;
+    code: Uint8Array;
+    hints: readonly BranchHint[];
+    export?: string | undefined;
+    debugName?: string | undefined;
+  }[] = [];
 
   constructor(
     private readonly memoryPages: number,
@@ -296,8 +332,10 @@ export class ModuleWriter {
     return this.imports.length;
   }
 
-  add(t: FuncType, code: Uint8Array, exportName?: string): number {
-    this.functions.push({ type: this.type(t), code, export: exportName });
+  /** `debugName` goes to the name section: what profilers and stack traces show. */
+  add(t: FuncType, body: Uint8Array | FunctionBody, exportName?: string, debugName = exportName): number {
+    const { code, hints } = body instanceof Uint8Array ? { code: body, hints: [] } : body;
+    this.functions.push({ type: this.type(t), code, hints, export: exportName, debugName });
     return this.imports.length + this.functions.length - 1;
   }
 
@@ -356,10 +394,40 @@ export class ModuleWriter {
         w.u32(this.imports.length + x.i);
       }
     });
+    const hinted = this.functions.map((f, i) => ({ hints: f.hints, i })).filter((x) => x.hints.length > 0);
+    // WebAssembly Branch Hinting: function index, then offset, size 1 and 0 (unlikely) or 1 for each hint.
+    if (hinted.length > 0)
+      section(0, (w) => {
+        w.name("metadata.code.branch_hint");
+        w.u32(hinted.length);
+        for (const { hints, i } of hinted) {
+          w.u32(this.imports.length + i);
+          w.u32(hints.length);
+          for (const h of hints) {
+            w.u32(h.at);
+            w.u32(1);
+            w.u8(h.likely ? 1 : 0);
+          }
+        }
+      });
     section(10, (w) => {
       w.u32(this.functions.length);
       for (const f of this.functions) w.raw(f.code);
     });
+    const named = this.functions.map((f, i) => ({ name: f.debugName, i })).filter((x) => x.name !== undefined);
+    if (named.length > 0)
+      section(0, (w) => {
+        w.name("name");
+        const functions = new ByteWriter();
+        functions.u32(named.length);
+        for (const x of named) {
+          functions.u32(this.imports.length + x.i);
+          functions.name(x.name!);
+        }
+        w.u8(1);
+        w.u32(functions.length);
+        w.raw(functions.bytes.subarray(0, functions.length));
+      });
     return out.slice();
   }
 }
