@@ -26,8 +26,13 @@ export function comparable(row: Row): boolean {
   return row.mnemonic === "WAIT" || (INTEGER.test(row.mnemonic) && !NOT_USER.test(row.text));
 }
 
+/** The count of a shift or rotation. */
+function shiftCount(row: Row, code: readonly number[], cl: number): number {
+  return row.text.endsWith("CL") ? cl : row.text.endsWith("Ib") ? code[code.length - 1]! : 1;
+}
+
 /** EFLAGS bits to compare. */
-export function definedFlags(row: Row): number {
+export function definedFlags(row: Row, code: readonly number[], cl: number): number {
   const all = 0xcd5;
   if (row.flags & (SSE | MMX | X87)) return all;
   switch (row.mnemonic) {
@@ -37,6 +42,12 @@ export function definedFlags(row: Row): number {
     case "DIV":
     case "IDIV":
       return 0x400;
+    case "ROL":
+    case "ROR":
+    case "RCL":
+    case "RCR":
+      // Of rotations OF is defined for a count of 1, and kept for 0; processors differ on the others.
+      return (shiftCount(row, code, cl) & 31) > 1 ? all & ~0x800 : all;
     case "SHL":
     case "SHR":
     case "SAR":
@@ -60,6 +71,5 @@ export function definedFlags(row: Row): number {
 export function undefinedResult(row: Row, code: readonly number[], cl: number): boolean {
   if (row.mnemonic !== "SHLD" && row.mnemonic !== "SHRD") return false;
   if (!code.includes(0x66)) return false;
-  const count = row.text.endsWith("CL") ? cl : code[code.length - 1]!;
-  return (count & 31) > 16;
+  return (shiftCount(row, code, cl) & 31) > 16;
 }

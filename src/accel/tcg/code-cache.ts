@@ -2,7 +2,18 @@
  * Translated blocks: where they lie in linear memory, which guest code they came from, and how they die when it is
  * written. Keys are host addresses of guest code, so aliases of one page share blocks only when their PC agrees too.
  */
-import { BH_FUNC, BH_MAP, BH_NEXT, BLOCK_HASH, BLOCK_HASH_SIZE, BLOCKS, CODE_PAGES, ENGINE_BYTES } from "./map.js";
+import {
+  BH_FLAGS,
+  BH_FUNC,
+  BH_MAP,
+  BH_NEXT,
+  BLOCK_HASH,
+  BLOCK_HASH_SIZE,
+  BLOCKS,
+  BLOCKS_END,
+  CODE_PAGES,
+  DEAD_FLAGS,
+} from "./map.js";
 import type { BlockEnd } from "./target.js";
 
 /** One translated basic block. */
@@ -60,7 +71,7 @@ export class CodeCache {
   /** Bytes for a block's header and records, 0 when the area is full (the caller flushes everything). */
   allocate(bytes: number): number {
     const at = this.next;
-    if (at + bytes > ENGINE_BYTES) return 0;
+    if (at + bytes > BLOCKS_END) return 0;
     this.next = (at + bytes + 15) & ~15;
     return at;
   }
@@ -160,6 +171,7 @@ export class CodeCache {
 
   private remove(b: Block): void {
     b.valid = false;
+    this.u32[(b.header + BH_FLAGS) >>> 2] = DEAD_FLAGS;
     const list = this.byHost.get(keyOf(b.host, b.pcLo));
     if (list) {
       const i = list.indexOf(b);

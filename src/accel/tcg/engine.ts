@@ -6,9 +6,21 @@ import type { Trace } from "../../base/trace.js";
 import type { GuestRam } from "../../memory/ram.js";
 import { Block, CodeCache } from "./code-cache.js";
 import type { FpHelperIndexes } from "./fp.js";
-import { IrBuilder } from "./ir/builder.js";
+import { IrBuilder, Op } from "./ir/builder.js";
 import { printIr } from "./ir/print.js";
-import { BH_SIZE, BH_TARGET_COUNT, BH_TARGETS, CODE_PAGES, CPU_COUNT, ENVS, SCRATCH_BLOCK } from "./map.js";
+import {
+  BH_LINK_JMP,
+  BH_LINK_JNZ,
+  BH_SIZE,
+  BH_TARGET_COUNT,
+  BH_TARGETS,
+  CODE_PAGES,
+  CPU_COUNT,
+  ENVS,
+  LINK_NEVER,
+  SCRATCH_BLOCK,
+} from "./map.js";
+import { joinRecords } from "./sequences.js";
 import type { CodeSource, EnvLayout, FrontEnd } from "./target.js";
 import { BlockHeader, buildTier0, Exit, Site } from "./tier0.js";
 import { Tier1 } from "./tier1/tier1.js";
@@ -420,7 +432,7 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
     }
     const w = at >>> 2;
     u32[w] = t.insns;
-    this.i32[w + 1] = t.simple && this.tier1.enabled && keep ? this.tier1.threshold : 0x7fffffff;
+    this.i32[w + 1] = t.simple && this.tier1.enabled && keep ? this.tier1.thresholdOf(t.insns) : 0x7fffffff;
     u32[w + 2] = host;
     u32[w + 3] = b.length;
     u32[w + 4] = pcLo;
@@ -433,6 +445,8 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
     u32[w + 11] = this.source.secondPage;
     u32.fill(0, w + BH_TARGETS / 4, w + BH_SIZE / 4);
     this.i32.set(b.words.subarray(0, b.length * 4), w + BlockHeader.size / 4);
+    joinRecords(this.i32, w + BlockHeader.size / 4, b.length);
+    this.linkable(b, w, pcLo, pcHi, scratch);
     const side = (at + BlockHeader.size + b.length * 16) >>> 1;
     for (let i = 0; i < b.insns; i++) {
       this.ram.u16[side + i * 2] = b.insnRecord[i]!;
@@ -450,6 +464,17 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
     if (this.trace.on("op"))
       this.trace.log("op", () => `OP:\n${printIr(b.words, b.length, { ...L, helperName: (i) => this.helperName(i) })}\n`);
     return block;
+  }
+
+  /** Says which jumps at the end of the block just translated may be linked: those that stay in its page. */
+  private linkable(b: IrBuilder, header: number, pcLo: number, pcHi: number, scratch: boolean): void {
+    const links = { [Op.jmp]: header + BH_LINK_JMP / 4, [Op.jnz]: header + BH_LINK_JNZ / 4 };
+    for (let i = 0; i < b.length; i++) {
+      const link = links[b.words[i * 4]! & 0xffff];
+      if (link === undefined) continue;
+      const samePage = b.words[i * 4 + 3] === pcHi && b.words[i * 4 + 2]! >> 12 === pcLo >> 12;
+      if (scratch || !samePage) this.u32[link] = LINK_NEVER;
+    }
   }
 
   /** The guest code of the block just translated, for `-d in_asm`. */
@@ -497,8 +522,8 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
 
   /** How often a block has run in tier 0. */
   executions(b: Block): number {
-    if (this.u32[(b.header + BlockHeader.func) >>> 2]) return this.tier1.threshold;
-    return this.tier1.threshold - this.i32[(b.header + BlockHeader.counter) >>> 2]!;
+    if (this.u32[(b.header + BlockHeader.func) >>> 2]) return this.tier1.thresholdOf(b.insns);
+    return this.tier1.thresholdOf(b.insns) - this.i32[(b.header + BlockHeader.counter) >>> 2]!;
   }
 
   /** Where the indirect jump at a block's end has gone lately: PC halves. */
@@ -513,7 +538,7 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
 
   /** The block counts from the beginning again. */
   recount(b: Block): void {
-    this.i32[(b.header + BlockHeader.counter) >>> 2] = this.tier1.threshold;
+    this.i32[(b.header + BlockHeader.counter) >>> 2] = this.tier1.thresholdOf(b.insns);
   }
 
   /** Code bytes at a host address, for translating blocks that are not at the PC. */

@@ -4,7 +4,7 @@
  */
 
 /** Bytes of one env, TLB and jump cache included. */
-export const ENV_SIZE = 0x40000;
+export const ENV_SIZE = 0xa0000;
 
 // --- IR globals: 8-byte slots (slot number = offset / 8) ---
 /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15, 8 bytes each. */
@@ -215,9 +215,8 @@ export const MMU_KERNEL = 1;
 /** Supervisor with SMAP enforced. */
 export const MMU_KERNEL_SMAP = 2;
 
-// --- jump cache: 4096 entries of 32 bytes ---
+// --- jump cache: 2^JC_BITS (accel/tcg/map) entries of 32 bytes ---
 export const JC = 0x20000;
-export const JC_BITS = 12;
 export const JC_ENTRY = 32;
 /** u64 RIP, u32 HFLAGS, u32 low CS base, u32 TLB_GEN, u32 block, u32 function index (0 = none yet). */
 export const JC_RIP = 0;

@@ -3,6 +3,7 @@ import type { Block, CodeUser } from "../code-cache.js";
 import type { TcgEngine } from "../engine.js";
 import type { FpHelperIndexes } from "../fp.js";
 import { OPS } from "../ir/ops.js";
+import { JC_BITS } from "../map.js";
 import type { EnvLayout } from "../target.js";
 import { HELPER_TYPE, Jc, REGION_TYPE, Site } from "../tier0.js";
 import { printWasm } from "../wasm/print.js";
@@ -33,11 +34,18 @@ const CALLS = new Set(
 /** Regions of one module, and how many turns a region waits for others. */
 const BATCH = 24;
 const BATCH_TURNS = 6;
+/**
+ * A block is compiled when the time it has taken in tier 0 is about what its compilation takes: measured by the instructions
+ * it has run. The other two bound the number of its executions.
+ */
+const HOT_INSNS = 30_000;
+const HOT_LEAST = 500;
+const HOT_MOST = 20_000;
 const LIMITS = { maxNodes: 40, maxInsns: 300 };
 
 export class Tier1 {
-  /** Executions of a block in tier 0 before it is compiled. */
-  readonly threshold: number;
+  /** Executions of a block in tier 0 before it is compiled, the same for all; undefined = by HOT_INSNS. */
+  readonly threshold: number | undefined;
   private readonly compiled = new Map<Block, Compiled>();
   private readonly free: number[] = [];
   private nextFunc: number;
@@ -53,10 +61,15 @@ export class Tier1 {
     readonly enabled: boolean,
     /** Compile on the spot: runs are then the same every time (`-icount`, tests). */
     private readonly synchronous: boolean,
-    threshold = synchronous ? 200 : Number((globalThis as any).process?.env.TH ?? 1000),
+    threshold = synchronous ? 200 : undefined,
   ) {
     this.nextFunc = firstIndex;
     this.threshold = threshold;
+  }
+
+  /** Executions in tier 0 after which a block of so many instructions is compiled. */
+  thresholdOf(insns: number): number {
+    return this.threshold ?? Math.min(HOT_MOST, Math.max(HOT_LEAST, Math.floor(HOT_INSNS / insns)));
   }
 
   /** The function of a block's region, 0 = none. */
@@ -100,7 +113,7 @@ export class Tier1 {
           const b = e.cache.find(host, lo, hi, block.flags, block.base);
           // What has a region of its own is reached through it, not copied.
           if (!b || (b !== block && this.compiled.has(b))) return undefined;
-          return e.executions(b) >= this.threshold / 8 ? b : undefined;
+          return e.executions(b) >= this.thresholdOf(b.insns) / 8 ? b : undefined;
         },
         source: (host) => e.sourceAt(host),
         executions: (b) => e.executions(b),
@@ -245,7 +258,7 @@ export class Tier1 {
   /** The block has a function now: its jump cache entry is to be filled again. */
   private enter(block: Block, env: number): void {
     const u32 = this.engine.ram.u32;
-    const hash = (block.pcLo ^ ((block.pcLo >>> 12) | (block.pcHi << 20))) & 4095;
+    const hash = (block.pcLo ^ ((block.pcLo >>> JC_BITS) | (block.pcHi << (32 - JC_BITS)))) & ((1 << JC_BITS) - 1);
     const at = (env + this.L.jc + hash * Jc.size) >>> 2;
     // This very block's entry (the same PC is other code in another segment, mode or address space) becomes stale, so that
     // `refill` checks what the region relies on before it is entered.

@@ -5,7 +5,7 @@ import { GuestFault, loadRuntime } from "../../../../testkit/runtime.js";
 import { FP_FAST, HF_OSXMMEXCPT, HFLAGS, MXCSR } from "../layout.js";
 import { hostOracle, Random, RECORD } from "./host-oracle.js";
 import { readRows, sseFields, sseInput, sseRowRequest } from "./host-rows.js";
-import { runSse, SSE_CASES, type SseCase, showSse, sseRequest, sseResult } from "./sse-cases.js";
+import { runSse, SSE_CASES, type SseCase, type SseResult, showSse, sseRequest, sseResult } from "./sse-cases.js";
 
 const runtime = loadRuntime("fp");
 const byName = new Map(SSE_CASES.map((c) => [c.name, c]));
@@ -21,6 +21,19 @@ test("SSE instructions give what a processor gave", () => {
 });
 
 const oracle = hostOracle();
+
+/** DPPS and DPPD add in an order of the processor's own: which of several NaNs comes out differs between processors. */
+function alikeNans(c: SseCase, x: SseResult): SseResult {
+  const width = c.name.startsWith("dpps") ? 8 : c.name.startsWith("dppd") ? 16 : 0;
+  if (!width) return x;
+  const lanes = x.xmm0.match(new RegExp(`.{${width}}`, "g"))!;
+  const isNan = (lane: string) => {
+    const view = new DataView(Uint8Array.from(lane.match(/../g)!, (b) => Number.parseInt(b, 16)).buffer);
+    return Number.isNaN(width === 8 ? view.getFloat32(0, true) : view.getFloat64(0, true));
+  };
+  return { ...x, xmm0: lanes.map((lane) => (isNan(lane) ? "nan".padEnd(width) : lane)).join("") };
+}
+
 test("random SSE operands agree with the host's processor", { skip: !oracle }, () => {
   const each = 30;
   const random = new Random(0x55e55e55);
@@ -33,8 +46,9 @@ test("random SSE operands agree with the host's processor", { skip: !oracle }, (
     for (let i = 0; i < each; i++) {
       const at = (k * each + i) * RECORD;
       const request = records.subarray(at, at + RECORD);
-      const got = showSse(runSse(runtime, c, request));
-      assert.equal(got, showSse(sseResult(results.subarray(at, at + RECORD))), `${c.name} | ${sseInput(request).join(" ")}`);
+      const got = showSse(alikeNans(c, runSse(runtime, c, request)));
+      const want = showSse(alikeNans(c, sseResult(results.subarray(at, at + RECORD))));
+      assert.equal(got, want, `${c.name} | ${sseInput(request).join(" ")}`);
     }
   });
 });

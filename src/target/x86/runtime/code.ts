@@ -1,7 +1,7 @@
 /** AssemblyScript. Where the translator finds the code at the vCPU's RIP. */
 import { CODE_FILTER, EVENTS, EV_EXIT, HF_CPL, HF_CS64, HFLAGS, JC, JC_BLOCK, JC_CSBASE, JC_ENTRY, JC_FUNC, JC_GEN, JC_HFLAGS, JC_RIP, MMU_KERNEL, MMU_USER, RIP, SEG_BASE, TLB_GEN } from "../layout";
 import {
-  BH_BASE, BH_FLAGS, BH_FUNC, BH_HOST, BH_HOST2, BH_MAP, BH_NEXT, BH_PC, BLOCK_HASH, BLOCK_HASH_SIZE, CPU_COUNT,
+  BH_BASE, BH_FLAGS, BH_FUNC, BH_HOST, BH_HOST2, BH_MAP, BH_NEXT, BH_PC, BLOCK_HASH, BLOCK_HASH_SIZE, CPU_COUNT, JC_BITS,
 } from "../../../accel/tcg/map";
 import { env } from "./env";
 import { noteUpperCode, fetchHost, fetchPhys, probe } from "./mmu";
@@ -86,7 +86,7 @@ export function refill(): u32 {
     const list = <usize>load<u32>(h, BH_MAP);
     if (list != 0 && !mapped(list)) func = 0;
   }
-  const e = env + JC + <usize>((<u32>(rip ^ (rip >> 12)) & 4095) * JC_ENTRY);
+  const e = env + JC + <usize>((<u32>(rip ^ (rip >> JC_BITS)) & ((1 << JC_BITS) - 1)) * JC_ENTRY);
   store<u64>(e, rip, JC_RIP);
   store<u32>(e, flags, JC_HFLAGS);
   store<u32>(e, base, JC_CSBASE);

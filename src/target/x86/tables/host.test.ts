@@ -49,13 +49,13 @@ function compare(bits: 64 | 32, encodings: number, seed: number): void {
         if (w.trap === BUS_ERROR) w.trap = SEGMENT_VIOLATION;
         // A bit offset or a stack pointer from a register leaves the pages that the host program has.
         if (w.trap === SEGMENT_VIOLATION && /^(BT|LEAVE)/.test(row.mnemonic)) continue;
+        const code = Array.from(start.bytes.subarray(1, 1 + start.bytes[0]!));
         const got = rig.run(start);
         const vector = got.trap;
         got.trap = signalOf(vector);
-        const d = differences(w, got, { flags: definedFlags(row) });
+        const d = differences(w, got, { flags: definedFlags(row, code, Number(start.gpr(1) & 0xffn)) });
         if (!d.length) continue;
-        const code = hex(start.bytes.subarray(1, 1 + start.bytes[0]!));
-        wrong.push(`${row.text} [${row.key}] tier ${rig.tier}: ${code}, vector ${vector}\n  ${d.join("\n  ")}\n  ${describe(start)}`);
+        wrong.push(`${row.text} [${row.key}] tier ${rig.tier}: ${hex(code)}, vector ${vector}\n  ${d.join("\n  ")}\n  ${describe(start)}`);
         break;
       }
   }
