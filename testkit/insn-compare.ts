@@ -35,6 +35,9 @@ function shiftCount(row: Row, code: readonly number[], cl: number): number {
 export function definedFlags(row: Row, code: readonly number[], cl: number): number {
   const all = 0xcd5;
   if (row.flags & (SSE | MMX | X87)) return all;
+  const count = shiftCount(row, code, cl);
+  const once = (count & 63) < 2;
+  const size = row.text.includes(" Eb") ? 8 : code.includes(0x66) ? 16 : 32;
   switch (row.mnemonic) {
     case "MUL":
     case "IMUL":
@@ -42,18 +45,19 @@ export function definedFlags(row: Row, code: readonly number[], cl: number): num
     case "DIV":
     case "IDIV":
       return 0x400;
+    // OF is defined for a count of 1 (and kept for 0), CF of SHL and SHR for counts below the operand's size: processors differ.
     case "ROL":
     case "ROR":
     case "RCL":
     case "RCR":
-      // Of rotations OF is defined for a count of 1, and kept for 0; processors differ on the others.
-      return (shiftCount(row, code, cl) & 31) > 1 ? all & ~0x800 : all;
+      return once ? all : all & ~0x800;
     case "SHL":
     case "SHR":
+      return all & ~(once ? 0x10 : (count & 31) < size ? 0x810 : 0x811);
     case "SAR":
     case "SHLD":
     case "SHRD":
-      return all & ~0x10;
+      return all & ~(once ? 0x10 : 0x810);
     case "BSF":
     case "BSR":
       return 0x440;
