@@ -7,15 +7,51 @@ import { OPS, type OpDef, opCode } from "./ir/ops.js";
 
 const comparisons = ["eq", "ne", "lt", "ltu", "le", "leu"].flatMap((c) => ["", "32", "i", "i32"].map((kind) => `set${c}${kind}`));
 
-const LIST: string[] = [
+/** Once for 64-bit code (ST = st64, LD = ld64, ADDI = addi), once for 32-bit code (st32, ld32u, addi32). */
+const NATURAL = [
   // call, push, pop, return
-  "movi st64 addi jmp",
-  "movi st64 addi",
-  "st64 addi",
-  "st64 addi st64 addi",
-  "ld64 addi",
-  "ld64 addi ld64 addi",
-  "ld64 addi jind",
+  "movi ST ADDI jmp",
+  "movi ST ADDI",
+  "ST ADDI",
+  "ST ADDI jmp",
+  "ST ADDI ST ADDI",
+  "LD ADDI",
+  "LD ADDI mov",
+  "LD ADDI mov LD ADDI mov",
+  "LD ADDI jind",
+  "LD ADDI ext32u ADDI jind",
+  // addresses and moves
+  "lea LD",
+  "lea ST",
+  "add LD",
+  "add ST",
+  "ADDI ST",
+  "ADDI LD",
+  "mov LD",
+  "mov ST",
+  "movi ST",
+  "movi LD",
+  "LD mov",
+  "LD LD",
+  "LD ST",
+  "LD jmp",
+  "LD movi",
+  "LD setcc",
+  "LD setcci",
+  "ST ST",
+  "ST LD",
+  "ST mov",
+  "ST jmp",
+  "ADDI jmp",
+];
+const natural = (text: string, bits: 64 | 32) =>
+  text.replace(
+    /[A-Z]+/g,
+    (name) => ({ ST: `st${bits}`, LD: bits === 64 ? "ld64" : "ld32u", ADDI: bits === 64 ? "addi" : "addi32" })[name]!,
+  );
+
+/** Sequences without memory, the same for all code. */
+const PLAIN = [
   // compare and branch
   "jnz jmp",
   ...comparisons.map((c) => `${c} jnz jmp`),
@@ -33,48 +69,50 @@ const LIST: string[] = [
   "addi32 setcci",
   "sub setcc",
   "setcc sub",
+  "setcc sub32",
   "setcci addi",
   "xor32 setcci",
   "or setcci",
   "and setcci",
   "add32 setcc",
-  // addresses and moves
-  "lea ld64",
-  "lea st64",
   "lea addi",
-  "add ld64",
-  "add st64",
   "addi mov",
-  "addi st64",
-  "addi ld64",
   "addi ext32u",
+  "addi32 ext32u",
   "ext32s lea",
   "ext32u mov",
+  "ext32u ext32u",
   "mov mov",
   "mov movi",
-  "mov ld64",
-  "mov st64",
   "movi movi",
-  "movi st64",
-  "movi ld64",
   "movi mov",
   "movi add",
   "movi jmp",
   "mov jmp",
-  "addi jmp",
-  "ld64 mov",
-  "ld64 ld64",
-  "ld64 st64",
-  "ld64 jmp",
-  "ld32u mov",
-  "ld64 movi",
-  "st64 st64",
-  "st64 ld64",
-  "st64 mov",
-  "st64 jmp",
   "shri andi",
   "shri shri",
   "shli add",
+];
+
+/** Single accesses gain too: their width of address is no longer read from the record. */
+const SINGLE = ["ld64", "ld32u", "ld32s", "ld16u", "ld8u", "ld8s", "st64", "st32", "st16", "st8"];
+
+/** A sequence; `addressBits` says which records of memory it stands for. */
+export interface Sequence {
+  readonly ops: readonly OpDef[];
+  readonly addressBits: 64 | 32;
+}
+
+const parse = (text: string, addressBits: 64 | 32): Sequence => ({
+  ops: text.split(" ").map((name) => OPS[opCode(name)]!),
+  addressBits,
+});
+
+/** A sequence's operation code is its index after the last operation's. */
+export const SEQUENCES: readonly Sequence[] = [
+  ...[...PLAIN, ...SINGLE].map((t) => parse(t, 64)),
+  ...NATURAL.map((t) => parse(natural(t, 64), 64)),
+  ...[...NATURAL.map((t) => natural(t, 32)), ...SINGLE.filter((t) => !t.endsWith("64"))].map((t) => parse(t, 32)),
 ];
 
 interface Place {
@@ -83,11 +121,9 @@ interface Place {
   readonly next: Map<number, Place>;
 }
 
-/** Operations by sequence; the sequence's code is its index after the last operation's. */
-export const SEQUENCES: readonly (readonly OpDef[])[] = LIST.map((text) => text.split(" ").map((name) => OPS[opCode(name)]!));
+const roots: Record<64 | 32, Place> = { 64: { code: 0, next: new Map() }, 32: { code: 0, next: new Map() } };
 
-const root: Place = { code: 0, next: new Map() };
-for (const [n, ops] of SEQUENCES.entries()) {
+function enter(root: Place, ops: readonly OpDef[], code: number): void {
   let at = root;
   for (const op of ops) {
     let next = at.next.get(op.code);
@@ -97,24 +133,37 @@ for (const [n, ops] of SEQUENCES.entries()) {
     }
     at = next;
   }
-  at.code = OPS.length + n;
+  at.code = code;
 }
+
+const MEMORY = new Set(OPS.filter((op) => op.special && /^(ld|st)(v|\d+[us]?)$/.test(op.name)).map((op) => op.code));
+for (const [n, { ops, addressBits }] of SEQUENCES.entries())
+  for (const bits of [64, 32] as const)
+    if (bits === addressBits || !ops.some((op) => MEMORY.has(op.code))) enter(roots[bits], ops, OPS.length + n);
+
+/** Bit of a memory record's upper immediate: the address is taken modulo 2^32. */
+const ADDRESS_32 = 0x100;
 
 /** Marks the longest sequences among `count` records of four words that begin at index `at`. */
 export function joinRecords(words: Int32Array, at: number, count: number): void {
   for (let i = 0; i < count; ) {
-    let length = 1;
+    let length = 0;
     let code = 0;
-    let place: Place | undefined = root;
-    for (let k = 0; i + k < count; k++) {
-      place = place.next.get(words[at + (i + k) * 4]! & 0xffff);
-      if (!place) break;
-      if (place.code) {
-        code = place.code;
-        length = k + 1;
+    for (const bits of [64, 32] as const) {
+      let place: Place | undefined = roots[bits];
+      for (let k = 0; i + k < count; k++) {
+        const w = at + (i + k) * 4;
+        const op = words[w]! & 0xffff;
+        if (MEMORY.has(op) && ((words[w + 3]! & ADDRESS_32) !== 0) !== (bits === 32)) break;
+        place = place.next.get(op);
+        if (!place) break;
+        if (place.code && k + 1 > length) {
+          code = place.code;
+          length = k + 1;
+        }
       }
     }
     if (code) words[at + i * 4] = (words[at + i * 4]! & ~0xffff) | code;
-    i += length;
+    i += length || 1;
   }
 }

@@ -34,10 +34,13 @@ export interface RecordContext {
   jump(link: number): void;
 }
 
-/** Lowers records one after another: `position` is their place in a sequence, `last` whether the dispatch follows. */
-export type LowerRecord = (op: OpDef, position: number, last: boolean, flat: boolean) => void;
+/**
+ * Lowers records one after another: `position` is their place in a sequence, `last` whether the dispatch follows,
+ * `addressBits` how wide guest addresses are: 0 = as the record says.
+ */
+export type LowerRecord = (op: OpDef, position: number, last: boolean, addressBits: 0 | 32 | 64) => void;
 
-/** Prepares the lowering into a function. `flat` records have addresses of 64 bits. */
+/** Prepares the lowering into a function. */
 export function recordLowering(w: FunctionWriter, c: RecordContext): LowerRecord {
   const { L, env, pc } = c;
   const t32 = w.local("i32");
@@ -48,7 +51,7 @@ export function recordLowering(w: FunctionWriter, c: RecordContext): LowerRecord
   const vec3 = w.local("v128");
   /** Byte offset of the record from `pc`. */
   let base = 0;
-  let flat = false;
+  let bits: 0 | 32 | 64 = 0;
   /** Label behind a record that is not the last of its sequence, else 0. */
   let following = 0;
 
@@ -104,7 +107,13 @@ export function recordLowering(w: FunctionWriter, c: RecordContext): LowerRecord
     operands.i64("a");
     word("i64.load32_s", 8);
     w.op("i64.add");
-    if (flat) {
+    if (bits === 64) {
+      w.set(addr);
+      return;
+    }
+    if (bits === 32) {
+      w.i64n(0xffffffff);
+      w.op("i64.and");
       w.set(addr);
       return;
     }
@@ -504,9 +513,9 @@ export function recordLowering(w: FunctionWriter, c: RecordContext): LowerRecord
     step();
   };
 
-  return (op, position, last, isFlat) => {
+  return (op, position, last, addressBits) => {
     base = position * RECORD_BYTES;
-    flat = isFlat;
+    bits = addressBits;
     following = last ? 0 : w.block();
     lower(op);
     if (following) w.end();

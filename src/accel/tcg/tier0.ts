@@ -342,9 +342,9 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
   // One case a sequence, innermost first; records that are rare all go to one.
   const bad = w.block();
   const rareCase = w.block();
-  const cases: (readonly OpDef[])[] = [...OPS.map((op) => [op]), ...SEQUENCES];
+  const cases = [...OPS.map((op) => ({ ops: [op], addressBits: 0 as const })), ...SEQUENCES];
   const labels: number[] = [];
-  for (let i = cases.length - 1; i >= 0; i--) labels[i] = isRare(cases[i]!) ? rareCase : w.block();
+  for (let i = cases.length - 1; i >= 0; i--) labels[i] = isRare(cases[i]!.ops) ? rareCase : w.block();
   w.get(pc);
   w.op("i32.load16_u", 0);
   w.brTable(labels, bad);
@@ -389,10 +389,10 @@ export function buildTier0(L: EnvLayout, memoryPages: number, shared: boolean, f
       leave();
     },
   });
-  for (const [code, sequence] of cases.entries()) {
-    if (isRare(sequence)) continue;
+  for (const { ops: records, addressBits } of cases) {
+    if (isRare(records)) continue;
     w.end(); // the case's block: we arrive here
-    for (const [n, op] of sequence.entries()) lower(op, n, n + 1 === sequence.length, code >= OPS.length);
+    for (const [n, op] of records.entries()) lower(op, n, n + 1 === records.length, addressBits);
   }
   w.end(); // rareCase
   w.get(env);
@@ -436,7 +436,7 @@ function rareRecords(shared: Omit<RecordContext, "env" | "pc" | "step" | "leave"
   for (const op of OPS) {
     if (!isRare([op])) continue;
     w.end();
-    lower(op, 0, true, false);
+    lower(op, 0, true, 0);
   }
   w.end(); // bad
   w.unreachable();

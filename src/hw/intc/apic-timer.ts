@@ -3,7 +3,9 @@
  *
  * Source: Intel SDM vol. 3, 11.5.4 "APIC timer". The input clock is 1 GHz, as QEMU's is; guests measure it.
  *
- * Host load: a period shorter than 20 µs is stretched to it, and periods missed because the host was late are skipped.
+ * Host load: a period shorter than 20 µs is stretched to it. Periods missed because the host was late are made up for, one
+ * each 20 µs, as the 8254 does: Linux compares the two and gives the APIC timer up when they differ. Lateness of more than
+ * 50 ms is forgotten.
  */
 import type { Clock, Timer, TimerQueue } from "../core/clock.js";
 import type { DeviceState } from "../core/device.js";
@@ -11,6 +13,8 @@ import type { DeviceState } from "../core/device.js";
 export type TimerMode = "oneShot" | "periodic" | "tscDeadline";
 
 const MIN_PERIOD_NS = 20_000;
+/** Periods later than this are dropped instead of delivered one after the other. */
+const MAX_LAG_NS = 50e6;
 
 /** Divide configuration register values (bits 3, 1, 0) to divisors. */
 const DIVISORS = [2, 4, 8, 16, 32, 64, 128, 1] as const;
@@ -23,6 +27,8 @@ export class ApicTimer {
   /** When the count was loaded. */
   private startNs = 0;
   private deadlineTsc = 0n;
+  /** When the period under way should end, which a late host may have passed. */
+  private dueNs = 0;
   private readonly timer: Timer;
 
   /** @param expired called at each end of the count @param tscToNs virtual time at which this vCPU's TSC has a value */
@@ -128,15 +134,27 @@ export class ApicTimer {
       else this.timer.disarm();
       return;
     }
-    const next = this.startNs + (Math.floor((now - this.startNs) / span) + 1) * span;
-    this.timer.arm(span < MIN_PERIOD_NS ? Math.max(next, now + MIN_PERIOD_NS) : next);
+    this.dueNs = this.startNs + (Math.floor((now - this.startNs) / span) + 1) * span;
+    this.timer.arm(span < MIN_PERIOD_NS ? Math.max(this.dueNs, now + MIN_PERIOD_NS) : this.dueNs);
+  }
+
+  /** The next period after one that has ended: soon, when the host is late. */
+  private nextPeriod(): void {
+    const now = this.clock.nowNs();
+    const span = this.spanNs;
+    if (span < MIN_PERIOD_NS || now - this.dueNs > MAX_LAG_NS) {
+      this.schedule(now);
+      return;
+    }
+    this.dueNs += span;
+    this.timer.arm(Math.max(this.dueNs, now + MIN_PERIOD_NS));
   }
 
   private onTimer(): void {
     if (this.mode === "tscDeadline") {
       // A conversion that rounds may be early by a tick; the deadline is over all the same.
       this.deadlineTsc = 0n;
-    } else if (this.mode === "periodic") this.schedule(this.clock.nowNs());
+    } else if (this.mode === "periodic") this.nextPeriod();
     this.expired();
   }
 
@@ -146,6 +164,7 @@ export class ApicTimer {
     this.initial = 0;
     this.startNs = 0;
     this.deadlineTsc = 0n;
+    this.dueNs = 0;
     this.timer.disarm();
   }
 
@@ -156,6 +175,7 @@ export class ApicTimer {
       initial: this.initial,
       startNs: this.startNs,
       deadlineTsc: this.deadlineTsc,
+      dueNs: this.dueNs,
       armedNs: this.timer.armed ? this.timer.deadlineNs : null,
     };
   }
@@ -166,6 +186,7 @@ export class ApicTimer {
     this.initial = s.initial as number;
     this.startNs = s.startNs as number;
     this.deadlineTsc = s.deadlineTsc as bigint;
+    this.dueNs = s.dueNs as number;
     if (s.armedNs === null) this.timer.disarm();
     else this.timer.arm(s.armedNs as number);
   }

@@ -78,3 +78,24 @@ for (const [name, set] of rows)
     for (let i = 0; i < 5; i++) m.timers.runDue();
     assert.ok(count > 0);
   });
+
+test("APIC timer, periodic: periods that a late host missed are made up for, those of long ago are not", () => {
+  let ns = 0;
+  const timers = new TimerQueue({ nowNs: () => ns });
+  let count = 0;
+  const t = new ApicTimer({ nowNs: () => ns }, timers, () => count++, Number);
+  t.setMode("periodic");
+  t.setDivide(0xb);
+  t.setInitialCount(1_000_000);
+  const advance = (byNs: number, steps: number) => {
+    ns += byNs;
+    for (let i = 0; i < steps; i++) {
+      timers.runDue();
+      ns += 25_000;
+    }
+    return count;
+  };
+  assert.equal(advance(10_400_000, 20), 10);
+  assert.equal(advance(1_000_000 - 20 * 25_000, 1), 11);
+  assert.equal(advance(100_000_000, 10), 12);
+});
