@@ -446,7 +446,7 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
     u32.fill(0, w + BH_TARGETS / 4, w + BH_SIZE / 4);
     this.i32.set(b.words.subarray(0, b.length * 4), w + BlockHeader.size / 4);
     joinRecords(this.i32, w + BlockHeader.size / 4, b.length);
-    this.linkable(b, w, pcLo, pcHi, scratch);
+    this.linkable(b, w, pcLo, pcHi, !scratch && base % 4096 === 0);
     const side = (at + BlockHeader.size + b.length * 16) >>> 1;
     for (let i = 0; i < b.insns; i++) {
       this.ram.u16[side + i * 2] = b.insnRecord[i]!;
@@ -466,14 +466,14 @@ export class TcgEngine<Bus extends PhysBus = PhysBus> {
     return block;
   }
 
-  /** Says which jumps at the end of the block just translated may be linked: those that stay in its page. */
-  private linkable(b: IrBuilder, header: number, pcLo: number, pcHi: number, scratch: boolean): void {
+  /** Says which jumps of the block just translated may be linked: those that stay in its page (a code base that begins within one makes PCs no guide). */
+  private linkable(b: IrBuilder, header: number, pcLo: number, pcHi: number, allowed: boolean): void {
     const links = { [Op.jmp]: header + BH_LINK_JMP / 4, [Op.jnz]: header + BH_LINK_JNZ / 4 };
     for (let i = 0; i < b.length; i++) {
       const link = links[b.words[i * 4]! & 0xffff];
       if (link === undefined) continue;
       const samePage = b.words[i * 4 + 3] === pcHi && b.words[i * 4 + 2]! >> 12 === pcLo >> 12;
-      if (scratch || !samePage) this.u32[link] = LINK_NEVER;
+      if (!allowed || !samePage) this.u32[link] = LINK_NEVER;
     }
   }
 

@@ -4,7 +4,7 @@
  * Source: Intel SDM vol. 3, 11.5.4 "APIC timer". The input clock is 1 GHz, as QEMU's is; guests measure it.
  *
  * Host load: a period shorter than 20 µs is stretched to it. Periods missed because the host was late are made up for, one
- * each 20 µs, as the 8254 does: Linux compares the two and gives the APIC timer up when they differ. Lateness of more than
+ * each 200 µs, as the 8254 does: Linux compares the two and gives the APIC timer up when they differ. Lateness of more than
  * 50 ms is forgotten.
  */
 import type { Clock, Timer, TimerQueue } from "../core/clock.js";
@@ -15,6 +15,8 @@ export type TimerMode = "oneShot" | "periodic" | "tscDeadline";
 const MIN_PERIOD_NS = 20_000;
 /** Periods later than this are dropped instead of delivered one after the other. */
 const MAX_LAG_NS = 50e6;
+/** Between periods made up for: time for the guest to see each. */
+const CATCH_UP_NS = 200_000;
 
 /** Divide configuration register values (bits 3, 1, 0) to divisors. */
 const DIVISORS = [2, 4, 8, 16, 32, 64, 128, 1] as const;
@@ -147,7 +149,7 @@ export class ApicTimer {
       return;
     }
     this.dueNs += span;
-    this.timer.arm(Math.max(this.dueNs, now + MIN_PERIOD_NS));
+    this.timer.arm(Math.max(this.dueNs, now + Math.min(CATCH_UP_NS, span / 2)));
   }
 
   private onTimer(): void {

@@ -178,6 +178,7 @@ test("hpet: state survives", () => {
   const b = pc();
   b.ctx.clock.set(a.ctx.clock.nowNs());
   b.hpet.restore(a.hpet.save());
+  b.events.length = 0;
   a.events.length = 0;
   a.ctx.run(300_000);
   b.ctx.run(300_000);

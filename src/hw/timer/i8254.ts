@@ -23,6 +23,8 @@ export const PIT_HZ = 1193182;
 const NS = 1e9;
 /** Least virtual time between two events of counter 0. */
 const MIN_EVENT_NS = 10_000;
+/** The same while the host is late: time for the guest to see each edge. */
+const CATCH_UP_NS = 200_000;
 /** Edges later than this are dropped instead of delivered one after the other. */
 const MAX_LAG_NS = 50e6;
 
@@ -501,7 +503,10 @@ export class I8254 implements Device, IoHandler {
     }
     this.scheduled = e.kind;
     this.scheduledAt = e.at;
-    this.timer.arm(Math.max(nsAt(e.at), this.lastEventNs + MIN_EVENT_NS));
+    const at = nsAt(e.at);
+    const late = at < this.lastEventNs;
+    const apart = late ? Math.max(MIN_EVENT_NS, Math.min(CATCH_UP_NS, (at - nsAt(after)) / 2)) : MIN_EVENT_NS;
+    this.timer.arm(Math.max(at, this.lastEventNs + apart));
   }
 
   private onTimer(): void {
