@@ -41,6 +41,8 @@ export type BoardRequest =
   | { readonly kind: "exit"; readonly status: number }
   /** ACPI S3; `wakeup` resets the CPUs and leaves RAM. */
   | { readonly kind: "suspend" }
+  /** A watchdog has not been told for too long. */
+  | { readonly kind: "watchdog" }
   | { readonly kind: "panic"; readonly action: "panicked" | "crash-loaded" }
   /** A drive's werror/rerror says stop; the request is tried again after `start`. */
   | { readonly kind: "io-error"; readonly drive: string; readonly write: boolean; readonly message: string }

@@ -39,7 +39,7 @@ const PC_PROPERTIES: readonly MachineProperty[] = [
   { name: "fd-bootchk", accepts: ON_OFF, description: "BIOS checks the signature of a floppy's boot sector" },
   { name: "graphics", accepts: ON_OFF, description: "off: the firmware uses the serial console too" },
   { name: "smm", accepts: ["auto", "off"], description: "system management mode; auto is off under this machine's firmware" },
-  { name: "usb", accepts: ["off"], description: "USB controller" },
+  { name: "usb", accepts: ["off", "on"], description: "USB controller" },
   { name: "vmport", accepts: ["auto", "off"], description: "VMware port; auto is off" },
   {
     name: "kernel-irqchip",

@@ -11,6 +11,7 @@ import type { DriveOptions } from "../block/drive-options.js";
 import type { SocketAddress } from "../host/host.js";
 import type { NetAddress } from "../host/network.js";
 import type { UserNetConfig } from "../net/user/config.js";
+import type { WatchdogAction } from "./events.js";
 
 /** Names to values as written. */
 export type Properties = { readonly [name: string]: string };
@@ -90,6 +91,8 @@ export interface VncConfig {
   readonly password: boolean;
   /** Id of the secret object that holds it. */
   readonly passwordSecret?: string | undefined;
+  /** Id of the audio backend, all of which are silent. */
+  readonly audiodev?: string | undefined;
   readonly share: "allow-exclusive" | "force-shared" | "ignore";
   readonly origin: string;
 }
@@ -251,6 +254,8 @@ export interface MachineConfig {
   readonly noReboot: boolean;
   /** A guest's power-off stops the machine and keeps it. */
   readonly noShutdown: boolean;
+  /** What a watchdog's end of time leads to. */
+  readonly watchdogAction: WatchdogAction;
   /** `-incoming`: waits for the state of another machine; a stream's address, or "defer" until a monitor gives one. */
   readonly incoming?: string | undefined;
   /** `-S`: created, not running. */
@@ -295,6 +300,7 @@ export function defaultConfig(arch: GuestArch = "x86_64"): MachineConfig {
     fdBootCheck: true,
     noReboot: false,
     noShutdown: false,
+    watchdogAction: "reset",
     startPaused: false,
     noDefaults: false,
     globals: [],

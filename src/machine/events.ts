@@ -10,6 +10,7 @@ export type RunState =
   | "suspended"
   | "io-error"
   | "guest-panicked"
+  | "watchdog"
   | "internal-error"
   /** Waits for a stream (`-incoming`). */
   | "inmigrate"
@@ -19,11 +20,16 @@ export type RunState =
   | "restore-vm"
   | "save-vm";
 
+/** What a watchdog's end of time leads to. */
+export const WATCHDOG_ACTIONS = ["reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi"] as const;
+export type WatchdogAction = (typeof WATCHDOG_ACTIONS)[number];
+
 export type MachineEvent =
   | { readonly type: "resume" | "stop" | "powerdown" | "suspend" | "wakeup" }
   /** `guest`: the guest asked, else the user. */
   | { readonly type: "reset"; readonly guest: boolean; readonly reason: string }
   | { readonly type: "shutdown"; readonly guest: boolean; readonly reason: string }
+  | { readonly type: "watchdog"; readonly action: WatchdogAction }
   | { readonly type: "guest-panicked"; readonly action: "panicked" | "crash-loaded" }
   | { readonly type: "io-error"; readonly drive: string; readonly write: boolean; readonly message: string }
   | { readonly type: "internal-error"; readonly message: string }

@@ -8,10 +8,12 @@ import type { Device, DeviceContext } from "../hw/core/device.js";
 import type { BusKind, DeviceType } from "../hw/core/device-type.js";
 import { parsePciAddress } from "../hw/pci/bus.js";
 import type { PciDevice } from "../hw/pci/device.js";
+import type { Uhci } from "../hw/usb/uhci.js";
 import type { VirtioBalloon } from "../hw/virtio/balloon.js";
 import type { VirtioSerial } from "../hw/virtio/console.js";
 import { formatMac } from "../net/address.js";
 import type { NetBackend } from "../net/backend.js";
+import type { InputHub } from "../ui/input.js";
 import type { BoardParts } from "./board.js";
 import type { DeviceConfig, MachineConfig } from "./config.js";
 import type { PropertyValue, PropertyValues } from "./device-properties.js";
@@ -33,6 +35,7 @@ const KIND_TEXT: { readonly [K in BusKind]?: string } = {
   isa: "ISA",
   ide: "IDE",
   floppy: "floppy-bus",
+  usb: "usb-bus",
   "virtio-serial": "virtio-serial-bus",
   "spapr-vio": "spapr-vio-bus",
 };
@@ -46,6 +49,8 @@ export interface SiteBoard {
   readonly pciCtx: DeviceContext;
   readonly bootDevices: BootDevice[];
   balloon: VirtioBalloon | undefined;
+  /** Where keys and pointers of displays go. */
+  readonly inputs?: InputHub | undefined;
   /** Tells the machine's owner what happened. */
   onEvent?: (event: MachineEvent) => void;
   sendMsi(address: number, data: number): void;
@@ -59,6 +64,7 @@ export interface Bus {
   readonly name: string;
   readonly kind: BusKind;
   readonly serial?: VirtioSerial;
+  readonly usb?: Uhci;
 }
 
 /** First Ethernet address that a card without one gets; the next cards count on. */
@@ -100,6 +106,11 @@ export class DeviceSite<B extends SiteBoard = PcBoard> {
   addSerialBus(id: string | undefined, serial: VirtioSerial): void {
     const n = this.buses.filter((b) => b.kind === "virtio-serial").length;
     this.buses.push({ name: id === undefined ? `virtio-serial-bus.${n}` : `${id}.0`, kind: "virtio-serial", serial });
+  }
+
+  addUsbBus(id: string | undefined, usb: Uhci): void {
+    const n = this.buses.filter((b) => b.kind === "usb").length;
+    this.buses.push({ name: id === undefined ? `usb-bus.${n}` : `${id}.0`, kind: "usb", usb });
   }
 
   /** The drive of a `drive=` property, for one device only. @throws VmError */

@@ -14,6 +14,7 @@ import { VGA_PCI_TYPE, VgaPci } from "../hw/display/vga-pci.js";
 import { AtaDisk, IDE_HD } from "../hw/ide/ata-disk.js";
 import { AtapiCdrom, IDE_CD } from "../hw/ide/atapi-cdrom.js";
 import { Debugcon, debugconType } from "../hw/misc/debugcon.js";
+import { I6300esb, i6300esbType } from "../hw/misc/i6300esb.js";
 import { IsaDebugExit, isaDebugExitType } from "../hw/misc/isa-debug-exit.js";
 import { PcTestdev, pcTestdevType } from "../hw/misc/pc-testdev.js";
 import { PciTestdev, pciTestdevType } from "../hw/misc/pci-testdev.js";
@@ -27,6 +28,7 @@ import { type DeviceSite, num, type SiteBoard, textOf, within, withOrigin } from
 import { VIRTIO_MAKERS } from "./pc-virtio-devices.js";
 import { PCI_NETWORK_MAKERS } from "./pci-network-devices.js";
 import type { QomProperty } from "./qom.js";
+import { USB_MAKERS } from "./usb-devices.js";
 
 /** One device to make. */
 export interface Order {
@@ -266,6 +268,16 @@ const MAKERS: readonly Maker[] = [
     },
   },
   ...PCI_NETWORK_MAKERS,
+  {
+    type: i6300esbType,
+    make(site, { props, config }) {
+      const { board } = site;
+      const device = new I6300esb(board.ctx, config.id);
+      device.onExpired = () => board.request({ kind: "watchdog" });
+      site.attachPci(device, props);
+    },
+  },
+  ...USB_MAKERS,
   ...VIRTIO_MAKERS,
 ];
 

@@ -483,11 +483,11 @@ export class PcBoard implements Board {
       if (q === undefined) throw new VmError("monitor/bad-command", `invalid parameter: ${n}`);
       return q;
     });
-    const keyboard = this.i8042?.keyboard;
-    if (!keyboard) throw new VmError("monitor/bad-command", "this machine has no keyboard");
-    for (const q of codes) keyboard.keyEvent(q, true);
+    const { inputs } = this;
+    if (!inputs.hasKeyboard) throw new VmError("monitor/bad-command", "this machine has no keyboard");
+    for (const q of codes) inputs.key(q, true);
     const timer = this.timers.create(() => {
-      for (const q of [...codes].reverse()) keyboard.keyEvent(q, false);
+      for (const q of [...codes].reverse()) inputs.key(q, false);
       this.timers.remove(timer);
     });
     timer.arm(this.clock.nowNs() + holdMs * 1e6);

@@ -19,7 +19,7 @@ import { Backends, type BlockControl } from "./backends.js";
 import type { Board, BoardInspection, BoardRequest, CreateBoard } from "./board.js";
 import { TRACE_ITEMS } from "./catalog.js";
 import type { DeviceConfig, MachineConfig, MonitorConfig, NetdevConfig } from "./config.js";
-import { EventQueue, type MachineEvent, type RunState } from "./events.js";
+import { EventQueue, type MachineEvent, type RunState, type WatchdogAction } from "./events.js";
 import { readFirmware, readWhole } from "./images.js";
 import type { StreamChardev } from "./memory-chardevs.js";
 import { Migration } from "./migration.js";
@@ -28,7 +28,15 @@ import { VncServers } from "./vnc.js";
 import { waitForText } from "./wait-for-text.js";
 
 /** States in which a machine may have been saved and stays. */
-const STOPPED_STATES: readonly RunState[] = ["prelaunch", "paused", "shutdown", "suspended", "io-error", "guest-panicked"];
+const STOPPED_STATES: readonly RunState[] = [
+  "prelaunch",
+  "paused",
+  "shutdown",
+  "suspended",
+  "io-error",
+  "guest-panicked",
+  "watchdog",
+];
 
 const HOLD_MS = 24 * 3600 * 1000;
 
@@ -53,6 +61,7 @@ export interface MachinePolicy {
   reboot: "reset" | "shutdown";
   shutdown: "poweroff" | "pause";
   panic: "pause" | "shutdown" | "exit-failure" | "none";
+  watchdog: WatchdogAction;
 }
 
 /** Both directions of a character device. */
@@ -108,6 +117,7 @@ export class Machine implements AsyncDisposable {
       reboot: config.noReboot ? "shutdown" : "reset",
       shutdown: config.noShutdown ? "pause" : "poweroff",
       panic: "shutdown",
+      watchdog: config.watchdogAction,
     };
     this.migration = new Migration(
       {
@@ -519,6 +529,9 @@ export class Machine implements AsyncDisposable {
         this.emit({ type: "suspend" });
         void this.stopAs("suspended");
         return;
+      case "watchdog":
+        this.watchdog();
+        return;
       case "panic":
         this.emit({ type: "guest-panicked", action: request.action });
         if (request.action === "panicked") this.panic();
@@ -550,6 +563,34 @@ export class Machine implements AsyncDisposable {
     this.emit({ type: "shutdown", guest: true, reason: detail });
     if (this.policy.shutdown === "pause") void this.stopAs(reason === "guest-panicked" ? "guest-panicked" : "shutdown");
     else this.end({ reason, status: 0 });
+  }
+
+  private watchdog(): void {
+    const action = this.policy.watchdog;
+    this.emit({ type: "watchdog", action });
+    switch (action) {
+      case "reset":
+        if (this.policy.reboot === "shutdown") this.shutdown("guest-reset", "guest-reset");
+        else this.resetBoard(true, "guest-reset");
+        return;
+      case "shutdown":
+        this.powerdown();
+        return;
+      case "poweroff":
+        this.shutdown("guest-shutdown", "guest-shutdown");
+        return;
+      case "pause":
+        void this.stopAs("watchdog");
+        return;
+      case "debug":
+        this.host.note("watchdog: timer fired");
+        return;
+      case "inject-nmi":
+        this.nmi();
+        return;
+      case "none":
+        return;
+    }
   }
 
   private panic(): void {

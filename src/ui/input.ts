@@ -44,6 +44,10 @@ export class InputHub {
     return this.pointer?.moveTo !== undefined;
   }
 
+  get hasKeyboard(): boolean {
+    return this.devices.some((d) => d.key);
+  }
+
   key(qcode: string, down: boolean): void {
     this.find((d) => d.key)?.key?.(qcode, down);
   }

@@ -3,6 +3,7 @@ import { VmError } from "../../base/errors.js";
 import type { DeviceType } from "../../hw/core/device-type.js";
 import { VGA_TYPES } from "../../machine/catalog.js";
 import { commonProperties, findDeviceType, propertyHelp, readProperty } from "../../machine/device-properties.js";
+import { WATCHDOG_ACTIONS } from "../../machine/events.js";
 import { OBJECT_TYPES } from "../../machine/object-types.js";
 import { checkId } from "./characters.js";
 import { type Draft, type OptionGroup, PrintAndExit } from "./draft.js";
@@ -99,6 +100,15 @@ function checkDump(r: PropReader): void {
   r.only("queue", ["all"]);
 }
 
+const USB_DEVICES: { readonly [name: string]: string } = { tablet: "usb-tablet", mouse: "usb-mouse", keyboard: "usb-kbd" };
+
+function parseUsbDevice(draft: Draft, value: string, origin: string): void {
+  if (!Object.hasOwn(USB_DEVICES, value))
+    throw new VmError("option/unsupported", `${origin}: USB device '${value}' is not supported: tablet, mouse or keyboard`);
+  draft.usb = true;
+  draft.devices.push({ driver: USB_DEVICES[value]!, props: {}, origin });
+}
+
 function parseVga(draft: Draft, value: string, origin: string): void {
   if (isHelp(value)) throw new PrintAndExit(VGA_TYPES.map((v) => `${v.name.padEnd(20)} ${v.description}\n`).join(""));
   const found = VGA_TYPES.find((v) => v.name === value);
@@ -163,6 +173,30 @@ export const DEVICES: OptionGroup = {
       argument: "[driver=]none,id=id",
       help: ["no host audio: there are no sound devices"],
       parse: parseAudiodev,
+    },
+    {
+      names: ["usb"],
+      help: ["enable the on-board USB host controller"],
+      parse: (d) => {
+        d.usb = true;
+      },
+    },
+    {
+      names: ["usbdevice"],
+      argument: "tablet|mouse|keyboard",
+      help: ["add a USB device, and the controller"],
+      parse: parseUsbDevice,
+    },
+    {
+      names: ["watchdog-action"],
+      argument: "reset|shutdown|poweroff|inject-nmi|pause|debug|none",
+      help: ["what happens when a watchdog's time is up (default reset)"],
+      parse: (d, value, origin) => {
+        const action = WATCHDOG_ACTIONS.find((a) => a === value);
+        if (!action)
+          throw new VmError("option/invalid", `${origin}: unknown watchdog action: one of ${WATCHDOG_ACTIONS.join(", ")}`);
+        d.watchdogAction = action;
+      },
     },
     { names: ["vga"], argument: "[std|none]", help: ["select video card type"], parse: parseVga },
   ],

@@ -23,6 +23,8 @@ import type {
   VncConfig,
 } from "../../machine/config.js";
 
+import type { WatchdogAction } from "../../machine/events.js";
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** A request to print something and end with status 0: `-help`, `-version`, `-cpu help`. Not an error. */
@@ -84,6 +86,8 @@ export interface Draft {
   uuid: string | undefined;
   noReboot: boolean;
   noShutdown: boolean;
+  watchdogAction: WatchdogAction;
+  usb: boolean;
   incoming: string | undefined;
   fdSets: FdSetConfig[];
   launch: Mutable<ProcessConfig>;
@@ -137,6 +141,8 @@ export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly
     uuid: undefined,
     noReboot: false,
     noShutdown: false,
+    watchdogAction: "reset",
+    usb: false,
     incoming: undefined,
     fdSets: [],
     launch: { daemonize: false, msgTimestamp: false, msgGuestName: false },

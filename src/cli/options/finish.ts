@@ -42,7 +42,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     drives,
     blockdevs: draft.blockdevs,
     // In QEMU's order, which decides the PCI slots.
-    devices: [...cards, ...draft.devices, ...virtioDrives(drives)],
+    devices: [...usbController(draft), ...cards, ...draft.devices, ...virtioDrives(drives)],
     objects: draft.objects,
     chardevs: draft.chardevs.map((c) =>
       c.backend === "socket" && draft.monitors.some((m) => m.mode === "control" && m.chardev === c.id)
@@ -71,6 +71,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     fdBootCheck: prop("fd-bootchk") !== "off",
     noReboot: draft.noReboot,
     noShutdown: draft.noShutdown,
+    watchdogAction: draft.watchdogAction,
     incoming: draft.incoming,
     fdSets: draft.fdSets,
     launch: draft.launch,
@@ -138,6 +139,12 @@ function finishDrives(draft: Draft): DriveOptions[] {
     add(new Map(Object.entries({ if: "ide", index: "2", media: "cdrom" })), "default CD-ROM drive");
   if (!taken("floppy", 0) && !has("floppy")) add(new Map(Object.entries({ if: "floppy", index: "0" })), "default floppy drive");
   return drives;
+}
+
+/** The controller of -usb and -machine usb=on, beside the ISA bridge. */
+function usbController(draft: Draft): DeviceConfig[] {
+  const wanted = draft.usb || draft.machineProps.get("usb") === "on";
+  return wanted ? [{ driver: "piix3-usb-uhci", props: { addr: "01.2" }, origin: "-usb" }] : [];
 }
 
 /** The `-device` behind each `if=virtio` drive. */

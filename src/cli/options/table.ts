@@ -27,7 +27,7 @@ export const UNSUPPORTED_OPTIONS: ReadonlySet<string> = new Set(
     "g hax iscsi jitdump k loadvm mem-path mem-prealloc mtdblock no-kvm no-quit numa nouserconfig old-param " +
     "only-migratable option-rom perfmap pflash plugin portrait preconfig prom-env readconfig " +
     "rotate runas s sandbox sd sdl seed semihosting semihosting-config set shim singlestep smbios spice tb-size tdf tpmdev trace " +
-    "usb usbdevice virtfs virtioserial watchdog watchdog-action win2k-hack writeconfig xen-attach xen-domid " +
+    "virtfs virtioserial watchdog win2k-hack writeconfig xen-attach xen-domid " +
     "xen-domid-restrict"
   ).split(" "),
 );

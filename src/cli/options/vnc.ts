@@ -50,8 +50,10 @@ export function readVnc(value: string, origin: string): VncConfig | undefined {
   // Pictures are exact and updates follow the client already.
   r.flag("lossy");
   r.flag("non-adaptive");
-  r.refuse("tls-creds", "tls-authz", "sasl-authz", "acl", "audiodev", "display", "head");
+  r.refuse("tls-creds", "tls-authz", "sasl-authz", "acl", "display", "head");
   for (const name of ["key-delay-ms", "lock-key-sync", "connections"]) r.refuse(name);
+  // No sound is sent: the only audio backend is the one that has none.
+  const audiodev = r.text("audiodev");
   const share = r.choice("share", SHARES) ?? "allow-exclusive";
   r.end();
   if (where === "none") return undefined;
@@ -62,6 +64,7 @@ export function readVnc(value: string, origin: string): VncConfig | undefined {
     websocketPort,
     password: password || passwordSecret !== undefined,
     passwordSecret,
+    audiodev,
     share,
     origin,
   };

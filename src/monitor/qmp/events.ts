@@ -1,5 +1,5 @@
 /** The events of the protocol, and which of them a machine's event is. Source: QEMU 7.2 qapi/run-state.json, qapi/block-core.json, ... */
-import type { MachineEvent } from "../../machine/events.js";
+import { type MachineEvent, WATCHDOG_ACTIONS } from "../../machine/events.js";
 import { event, type QmpEvent } from "./command.js";
 import { addressInfo } from "./commands/display.js";
 import { bool, enumeration, int, optional, str, struct } from "./types.js";
@@ -67,6 +67,7 @@ export const QMP_EVENTS: readonly QmpEvent[] = [
   event("DEVICE_UNPLUG_GUEST_ERROR", "The guest refuses to let a device go.", { device: optional(str), path: str }),
   event("DEVICE_TRAY_MOVED", "A tray has opened or closed.", { device: str, id: str, "tray-open": bool }),
   event("X_ACCEL_CHANGED", "The vCPUs run on another accelerator.", { from: ACCELERATOR, to: ACCELERATOR }),
+  event("WATCHDOG", "A watchdog's time is up.", { action: enumeration("WatchdogAction", WATCHDOG_ACTIONS) }),
   event("VNC_CONNECTED", "A VNC client has connected.", { server: VNC_ADDRESS, client: VNC_ADDRESS }),
   event("VNC_INITIALIZED", "A VNC client is in.", { server: VNC_ADDRESS, client: VNC_ADDRESS }),
   event("VNC_DISCONNECTED", "A VNC client has gone.", { server: VNC_ADDRESS, client: VNC_ADDRESS }),
@@ -111,6 +112,8 @@ export function qmpEvent(
       return { event: "DEVICE_DELETED", data: { device: e.id, path: e.path } };
     case "tray-moved":
       return { event: "DEVICE_TRAY_MOVED", data: { device: e.drive, id: e.qdev, "tray-open": e.open } };
+    case "watchdog":
+      return { event: "WATCHDOG", data: { action: e.action } };
     case "vnc": {
       const server = { ...addressInfo(e.server, e.websocket), auth: e.auth };
       return { event: `VNC_${e.event.toUpperCase()}`, data: { server, client: addressInfo(e.client, e.websocket) } };

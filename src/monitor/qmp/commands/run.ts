@@ -1,5 +1,5 @@
 /** Run control. Source: QEMU 7.2 qapi/run-state.json, qapi/misc.json. */
-import type { RunState } from "../../../machine/events.js";
+import { type RunState, WATCHDOG_ACTIONS } from "../../../machine/events.js";
 import { command, type QmpCommand } from "../command.js";
 import { bool, enumeration, optional, struct } from "../types.js";
 
@@ -17,6 +17,7 @@ const RUN_STATES = [
   "finish-migrate",
   "restore-vm",
   "save-vm",
+  "watchdog",
 ] as const satisfies readonly RunState[];
 
 export const RUN_COMMANDS: readonly QmpCommand[] = [
@@ -32,11 +33,12 @@ export const RUN_COMMANDS: readonly QmpCommand[] = [
   command("system_wakeup", { doc: "Wakes the guest from S3.", run: ({ target }) => target.wakeup() }),
   command("inject-nmi", { doc: "Sends a non-maskable interrupt to every vCPU.", run: ({ target }) => target.nmi() }),
   command("set-action", {
-    doc: "What a guest's reset, power-off or panic leads to.",
+    doc: "What a guest's reset, power-off, panic or watchdog leads to.",
     args: {
       reboot: optional(enumeration("RebootAction", ["reset", "shutdown"])),
       shutdown: optional(enumeration("ShutdownAction", ["poweroff", "pause"])),
       panic: optional(enumeration("PanicAction", ["pause", "shutdown", "exit-failure", "none"])),
+      watchdog: optional(enumeration("WatchdogAction", WATCHDOG_ACTIONS)),
     },
     run: ({ target }, args) => {
       Object.assign(target.policy, Object.fromEntries(Object.entries(args).filter(([, v]) => v !== undefined)));
