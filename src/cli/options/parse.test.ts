@@ -194,7 +194,7 @@ const refused: [line: string | string[], message: string | RegExp][] = [
   ["-machine q35", /^-machine q35: machine type 'q35' is not supported/],
   ["-machine foo", /^-machine foo: unsupported machine type 'foo'/],
   ["-machine pc,foo=on", "-machine pc,foo=on: Property 'pc.foo' not found"],
-  ["-machine pc,usb=maybe", /usb=maybe is not supported/],
+  ["-machine pc,usb=maybe", /usb=maybe is invalid: off or on/],
   ["-usbdevice disk", /USB device .disk. is not supported/],
   ["-watchdog-action bark", /unknown watchdog action/],
   ["-vnc foo", /expected .HOST.:DISPLAY/],
