@@ -177,6 +177,8 @@ export function randomWord(r: Random, row: Row): number {
       if (v === 1 || v === 0 || (f.name.endsWith("p") && v === 0)) v = f.name.endsWith("p") ? 4 : 3;
     }
     if (f.name === "cy") v = 0;
+    // One field: more are undefined (mtocrf, mfocrf).
+    if (f.name === "fxm" && row.mnemonic.includes("o")) v = 1 << r.below(8);
     if (f.name === "rc" && f.bits === 1) v = r.below(2);
     for (const p of f.pieces) word |= ((v >>> p.at) & p.mask) << p.shift;
   }

@@ -199,11 +199,11 @@ export function h_tstdc(a: u64, b: u64, imm: u32): u64 {
   const m = a & 0x7fffffffffffffff;
   // Denormal as a single, or not a single at all.
   let match = inClass(a, F64, imm & 124);
-  if (e != 0 && e < 0x381 && e >= 0x36a) match = (imm & (<i64>a < 0 ? 1 : 2)) != 0;
+  if (e != 0 && e < 0x381) match = (imm & (<i64>a < 0 ? 1 : 2)) != 0;
   else if (e == 0 && m != 0) match = (imm & (<i64>a < 0 ? 1 : 2)) != 0;
   const s = reinterpret<f64>(a);
   const isNumber = m < 0x7ff0000000000000;
-  const exact = isNumber ? <f64>(<f32>s) == s : (a & 0x1fffffff) == 0;
+  const exact = isNumber ? <f64>(<f32>s) == s : m == 0x7ff0000000000000;
   if (match) r |= 2;
   if (!exact) r |= 1;
   return toFpcc(r);
