@@ -13,6 +13,10 @@ import { COMMANDS, INFO_COMMANDS } from "../src/monitor/hmp/session.js";
 import { QMP_EVENTS } from "../src/monitor/qmp/events.js";
 import { QMP_COMMANDS } from "../src/monitor/qmp/table.js";
 import { type Members, memberType, type QapiType } from "../src/monitor/qmp/types.js";
+import { PPC_CPU_MODELS } from "../src/target/ppc/cpu-models.js";
+import { rows as PPC_ROWS } from "../src/target/ppc/isa.js";
+import { SPRS } from "../src/target/ppc/sprs.js";
+import "../src/target/ppc/tables/index.js";
 import { CPU_MODELS, knownFeatures } from "../src/target/x86/cpu-models.js";
 import { CPL0, LOCK, NO64, ONLY64, type Row } from "../src/target/x86/insn.js";
 import { rows as X86_ROWS } from "../src/target/x86/opcodes.js";
@@ -159,6 +163,38 @@ function x86(): string {
   return out;
 }
 
+function ppc(): string {
+  const emulated = PPC_ROWS.filter((r) => r.emit).length;
+  let out =
+    "# PowerPC instructions\n\nThe rows of the tables in `src/target/ppc/tables/`: mnemonic, bit picture (`#v:n` the value v in n ";
+  out += "bits, `/n` ignored bits, `name:n` a field), section of the Power ISA 3.0B. What is not listed, a row that is not ";
+  out += "emulated, and a row of Power ISA 3.0 on POWER8 raise a program interrupt (illegal instruction).\n\n";
+  out += `${PPC_ROWS.length} rows, ${emulated} emulated.\n`;
+  const sources = [...new Set(PPC_ROWS.map((r) => r.source))].sort();
+  for (const source of sources) {
+    const list = PPC_ROWS.filter((r) => r.source === source);
+    const notes = (r: (typeof PPC_ROWS)[number]) =>
+      [r.isa300 ? "ISA 3.0" : "", r.privileged ? "supervisor" : "", r.needs ? `needs ${r.needs}` : ""].filter(Boolean).join(", ");
+    out += `\n## ${source}\n\n${table(
+      ["instruction", "picture", "notes", "emulated"],
+      list.map((r) => [code(r.mnemonic), code(r.picture), notes(r), r.emit ? "yes" : "no"]),
+    )}`;
+  }
+  const sprs = [...SPRS.values()].sort((a, b) => a.number - b.number);
+  out += `\n## Special purpose registers\n\n${table(
+    ["number", "name", "read", "write"],
+    sprs.map((s) => {
+      const how = (x: unknown) => (s.hypervisor ? "privileged interrupt" : x ? "yes" : "no");
+      return [String(s.number), code(s.name), how(s.read), how(s.write)];
+    }),
+  )}`;
+  out += `\n## CPU models\n\n${table(
+    ["model", "PVR", "description"],
+    Object.values(PPC_CPU_MODELS).map((m) => [code(m.name), code(m.pvr.toString(16).padStart(8, "0")), cell(m.description)]),
+  )}`;
+  return out;
+}
+
 /** The pages by file name. */
 export const PAGES: { readonly [file: string]: () => string } = {
   "options.md": options,
@@ -166,6 +202,7 @@ export const PAGES: { readonly [file: string]: () => string } = {
   "monitor.md": monitor,
   "qmp.md": qmp,
   "x86.md": x86,
+  "ppc.md": ppc,
 };
 
 /** @returns the pages whose file differs from what the tables say */

@@ -286,8 +286,3 @@ SYNC("sync", "011111 /3 l:2 /5 /5 #598:10 /1", () => {});
 SYNC("eieio", "011111 /5 /5 /5 #854:10 /1", () => {});
 SYNC("isync", "010011 /5 /5 /5 #150:10 /1", () => {});
 SYNC("wait", "011111 /3 wc:2 /5 /5 #30:10 /1", () => {});
-// Data streams: hints that Power ISA 2.06 has phased out; software still ends them (dssall).
-const STREAM = section("Power ISA 2.03 II 4.4");
-STREAM("dst", "011111 t:1 /2 strm:2 ra:5 rb:5 #342:10 /1", () => {});
-STREAM("dstst", "011111 t:1 /2 strm:2 ra:5 rb:5 #374:10 /1", () => {});
-STREAM("dss", "011111 a:1 /2 strm:2 /5 /5 #822:10 /1", () => {});
