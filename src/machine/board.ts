@@ -167,6 +167,8 @@ export interface Board extends BoardInspection {
   unplugDevice?(id: string): void;
   /** The board's state for a stream; absent where it cannot be saved. The board is stopped while it is used. */
   snapshot?(): Snapshotable;
+  /** Virtual time. */
+  clockNs?(): number;
   dispose(): Promise<void>;
 }
 

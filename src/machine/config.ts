@@ -258,6 +258,8 @@ export interface MachineConfig {
   readonly watchdogAction: WatchdogAction;
   /** `-incoming`: waits for the state of another machine; a stream's address, or "defer" until a monitor gives one. */
   readonly incoming?: string | undefined;
+  /** `-loadvm`: an internal snapshot to start from. */
+  readonly loadSnapshot?: string | undefined;
   /** `-S`: created, not running. */
   readonly startPaused: boolean;
   /** `-nodefaults`; what it leaves out is left out of the lists above already. */

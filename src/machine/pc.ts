@@ -576,6 +576,10 @@ export class PcBoard implements Board {
     return this.vga;
   }
 
+  clockNs(): number {
+    return this.clock.nowNs();
+  }
+
   snapshot(): Snapshotable {
     return new PcSnapshot(this);
   }

@@ -19,11 +19,12 @@ import { Backends, type BlockControl } from "./backends.js";
 import type { Board, BoardInspection, BoardRequest, CreateBoard } from "./board.js";
 import { TRACE_ITEMS } from "./catalog.js";
 import type { DeviceConfig, MachineConfig, MonitorConfig, NetdevConfig } from "./config.js";
-import { EventQueue, type MachineEvent, type RunState, type WatchdogAction } from "./events.js";
+import { EventQueue, type MachineEvent, type MigrationStatus, type RunState, type WatchdogAction } from "./events.js";
 import { readFirmware, readWhole } from "./images.js";
 import type { StreamChardev } from "./memory-chardevs.js";
 import { Migration } from "./migration.js";
 import type { Networks } from "./networks.js";
+import { VmSnapshots } from "./vm-snapshots.js";
 import { VncServers } from "./vnc.js";
 import { waitForText } from "./wait-for-text.js";
 
@@ -81,6 +82,7 @@ export class Machine implements AsyncDisposable {
   readonly occurred = new Emitter<MachineEvent>();
   readonly policy: MachinePolicy;
   readonly migration: Migration;
+  readonly snapshots: VmSnapshots;
   private readonly accelerating: Accelerators;
   private resolveEnd!: (end: MachineEnd) => void;
   private ending = false;
@@ -119,24 +121,25 @@ export class Machine implements AsyncDisposable {
       panic: "shutdown",
       watchdog: config.watchdogAction,
     };
-    this.migration = new Migration(
-      {
-        get runState() {
-          return machine.state;
-        },
-        hold: async (state) => {
-          await machine.stopAs(state);
-          await backends.flush();
-        },
-        become: (state) => {
-          machine.state = state;
-        },
-        run: () => machine.run(),
-        snapshot: () => machine.board.snapshot?.(),
-        status: (status) => machine.emit({ type: "migration", status }),
+    const owner = {
+      get runState() {
+        return machine.state;
       },
-      host,
-    );
+      hold: async (state: RunState) => {
+        await machine.stopAs(state);
+        await backends.flush();
+      },
+      become: (state: RunState) => {
+        machine.state = state;
+      },
+      run: () => machine.run(),
+      snapshot: () => machine.board.snapshot?.(),
+      status: (status: MigrationStatus) => machine.emit({ type: "migration", status }),
+      writable: () => machine.board.drives().filter((d) => d.backend && !d.backend.readOnly),
+      clockNs: () => machine.board.clockNs?.() ?? 0,
+    };
+    this.migration = new Migration(owner, host);
+    this.snapshots = new VmSnapshots(owner, host);
     if (config.incoming !== undefined) this.state = "inmigrate";
     this.hold();
   }

@@ -12,6 +12,7 @@ import type { MachineEvent, RunState } from "../machine/events.js";
 import type { Migration } from "../machine/migration.js";
 import type { Networks } from "../machine/networks.js";
 import type { MachinePolicy } from "../machine/vm.js";
+import type { VmSnapshots } from "../machine/vm-snapshots.js";
 import type { VncServers } from "../machine/vnc.js";
 import type { InputHub } from "../ui/input.js";
 
@@ -44,6 +45,7 @@ export interface MonitorTarget {
   readonly occurred: Pick<Emitter<MachineEvent>, "on">;
   readonly policy: MachinePolicy;
   readonly migration: Migration;
+  readonly snapshots: VmSnapshots;
   /** `device_add`. @throws VmError */
   plugDevice(config: DeviceConfig): void;
   /** `device_del`. @throws VmError "device/unknown" */

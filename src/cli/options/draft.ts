@@ -89,6 +89,7 @@ export interface Draft {
   watchdogAction: WatchdogAction;
   usb: boolean;
   incoming: string | undefined;
+  loadSnapshot: string | undefined;
   fdSets: FdSetConfig[];
   launch: Mutable<ProcessConfig>;
   startPaused: boolean;
@@ -144,6 +145,7 @@ export function newDraft(program: string, arch: GuestArch, deviceTypes: readonly
     watchdogAction: "reset",
     usb: false,
     incoming: undefined,
+    loadSnapshot: undefined,
     fdSets: [],
     launch: { daemonize: false, msgTimestamp: false, msgGuestName: false },
     startPaused: false,

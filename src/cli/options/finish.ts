@@ -23,6 +23,8 @@ export function finish(draft: Draft, streams = false): MachineConfig {
   if (draft.machineType === "none") draft.noDefaults = true;
   defaultCharacters(draft, streams);
   checkProcess(draft);
+  if (draft.incoming !== undefined && draft.loadSnapshot !== undefined)
+    throw new VmError("option/invalid", "-loadvm: 'incoming' and 'loadvm' options are mutually exclusive");
   const drives = finishDrives(draft);
   const cards = finishNetwork(draft);
   checkCharacters(draft);
@@ -73,6 +75,7 @@ export function finish(draft: Draft, streams = false): MachineConfig {
     noShutdown: draft.noShutdown,
     watchdogAction: draft.watchdogAction,
     incoming: draft.incoming,
+    loadSnapshot: draft.loadSnapshot,
     fdSets: draft.fdSets,
     launch: draft.launch,
     startPaused: draft.startPaused,

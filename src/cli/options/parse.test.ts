@@ -229,6 +229,7 @@ const refused: [line: string | string[], message: string | RegExp][] = [
   ["-msg timestamp=maybe", /expects 'on' or 'off'/],
   ["-overcommit mem-lock=on", /mem-lock=on is not supported/],
   ["-audiodev alsa,id=a", /driver=alsa is not supported/],
+  ["-incoming defer -loadvm a", /mutually exclusive/],
   ["-incoming nonsense", /unknown migration protocol/],
   ["-chardev null", "-chardev null: Parameter 'id' is missing"],
   ["-chardev null,id=a,foo=1", "-chardev null,id=a,foo=1: Invalid parameter 'foo'"],

@@ -362,6 +362,15 @@ export const STANDARD: OptionGroup = {
       },
     },
     {
+      names: ["loadvm"],
+      argument: "tag",
+      help: ["start from a saved VM snapshot"],
+      parse: (d, value, origin) => {
+        if (value === "") throw new VmError("option/missing", `${origin}: a snapshot's name is needed`);
+        d.loadSnapshot = value;
+      },
+    },
+    {
       names: ["S"],
       help: ["freeze CPU at startup (use 'c' to start execution)"],
       parse: (d) => {

@@ -24,7 +24,7 @@ export const UNSUPPORTED_OPTIONS: ReadonlySet<string> = new Set(
   (
     "acpitable action alt-grab async-teardown audio audio-help balloon bt chroot compat cpu-pm " +
     "ctrl-grab curses debugcon dfilter dtb dump-vmstate enable-fips enable-sync-profile fsdev full-screen fw_cfg gdb " +
-    "g hax iscsi jitdump k loadvm mem-path mem-prealloc mtdblock no-kvm no-quit numa nouserconfig old-param " +
+    "g hax iscsi jitdump k mem-path mem-prealloc mtdblock no-kvm no-quit numa nouserconfig old-param " +
     "only-migratable option-rom perfmap pflash plugin portrait preconfig prom-env readconfig " +
     "rotate runas s sandbox sd sdl seed semihosting semihosting-config set shim singlestep smbios spice tb-size tdf tpmdev trace " +
     "virtfs virtioserial watchdog win2k-hack writeconfig xen-attach xen-domid " +

@@ -22,6 +22,17 @@ async function loadOrEnd(machine: Machine, uri: string, signal: AbortSignal): Pr
   }
 }
 
+/** Goes back to the snapshot that `-loadvm` names. @throws VmError; the machine has ended then */
+async function snapshotOrEnd(machine: Machine, name: string): Promise<void> {
+  try {
+    await machine.snapshots.load(name);
+  } catch (e) {
+    machine.quit(1);
+    await machine.ended;
+    throw e instanceof VmError ? new VmError(e.code, `-loadvm ${name}: ${e.message}`, { cause: e }) : e;
+  }
+}
+
 /** `-msg`: what stands before the program's name. */
 function messagePrefix({ launch: { msgTimestamp, msgGuestName }, name }: MachineConfig): () => string {
   return () => `${msgTimestamp ? `${new Date().toISOString()} ` : ""}${msgGuestName && name !== undefined ? `${name} ` : ""}`;
@@ -56,6 +67,7 @@ export async function system(program: string, args: readonly string[], arch: Gue
   if (isDaemon()) daemonReady();
   if (abort.signal.aborted) machine.quit();
   else {
+    if (config.loadSnapshot !== undefined) await snapshotOrEnd(machine, config.loadSnapshot);
     if (!config.startPaused) machine.run();
     if (config.incoming !== undefined && config.incoming !== "defer") await loadOrEnd(machine, config.incoming, abort.signal);
   }

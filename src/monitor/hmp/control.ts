@@ -158,6 +158,38 @@ export const CONTROL_COMMANDS: readonly Command[] = [
       target.unplugDevice(id);
     },
   },
+  {
+    names: ["savevm"],
+    args: "tag",
+    help: "save a VM snapshot. If no tag is provided, a new one is made of the date",
+    run: ({ target }, args) => {
+      const tag = args.optionalWord() ?? `vm-${new Date(target.wallMs()).toISOString().replace(/\D/g, "").slice(0, 14)}`;
+      args.end();
+      return target.snapshots.save(tag);
+    },
+  },
+  {
+    names: ["loadvm"],
+    args: "tag",
+    help: "restore a VM snapshot from its tag",
+    complete: (target) => target.snapshots.list().map((s) => s.name),
+    run: ({ target }, args) => {
+      const tag = args.word();
+      args.end();
+      return target.snapshots.load(tag);
+    },
+  },
+  {
+    names: ["delvm"],
+    args: "tag",
+    help: "delete a VM snapshot from its tag",
+    complete: (target) => target.snapshots.list().map((s) => s.name),
+    run: ({ target }, args) => {
+      const tag = args.word();
+      args.end();
+      return target.snapshots.remove(tag);
+    },
+  },
   migrate,
   plain(["migrate_cancel"], "cancel the current VM migration", (t) => t.migration.cancel()),
   {

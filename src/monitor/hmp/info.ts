@@ -144,6 +144,23 @@ export const INFO_COMMANDS: readonly Command[] = [
       .map((m) => `addr=${hex16(m.base)} size=0x${m.size.toString(16).padStart(6, "0")} mem=rom name="${m.name}"\n`)
       .join(""),
   ),
+  topic("snapshots", "show the currently saved VM snapshots", ({ target }) => {
+    const list = target.snapshots.list();
+    if (list.length === 0) return "There is no snapshot available.\n";
+    const row = (id: string, tag: string, size: string, date: string, clock: string) =>
+      `${id.padEnd(9)} ${tag.padEnd(16)} ${size.padStart(8)}${date.padStart(20)}${clock.padStart(13)}\n`;
+    const clock = (ns: number) => new Date(ns / 1e6).toISOString().slice(11, 23);
+    const rows = list.map((s) =>
+      row(
+        s.id,
+        s.name,
+        `${(s.vmStateBytes / 2 ** 20).toFixed(1)} MiB`,
+        new Date(s.dateSec * 1000).toISOString().slice(0, 19).replace("T", " "),
+        clock(s.vmClockNs),
+      ),
+    );
+    return `List of snapshots present on all disks:\n${row("ID", "TAG", "VM SIZE", "DATE", "VM CLOCK")}${rows.join("")}`;
+  }),
   topic("status", "show the current VM status (running|paused)", ({ target }) => {
     const state = target.runState;
     return `VM status: ${Object.hasOwn(STATUS, state) ? STATUS[state] : `paused (${state})`}\n`;
