@@ -5,7 +5,7 @@
  */
 
 /** Bytes of one env, TLB and jump cache included. */
-export const ENV_SIZE = 0x50000;
+export const ENV_SIZE = 0xb0000;
 
 // --- IR globals: 8-byte slots, kept in locals by compiled regions ---
 /** GPR0..GPR31. */
@@ -146,7 +146,7 @@ export const TLB_LOG_SIZE = 512;
 export const CODE_FILTER = 0x24400;
 export const CODE_FILTER_SIZE = 0x200;
 
-/** Jump cache: 4096 entries of 32 bytes (accel/tcg/tier0.ts). */
+/** Jump cache: 2^JC_BITS (accel/tcg/map) entries of 32 bytes. */
 export const JC = 0x28000;
 export const JC_ENTRY = 32;
 

@@ -1,6 +1,6 @@
 /** AssemblyScript. Where the translator finds the code at the vCPU's NIP. */
 import { HF_SF, HFLAGS, JC, JC_ENTRY, NIP, TLB_GEN } from "../layout";
-import { BH_FLAGS, BH_FUNC, BH_HOST, BH_MAP, BH_NEXT, BH_PC, BLOCK_HASH, BLOCK_HASH_SIZE } from "../../../accel/tcg/map";
+import { BH_FLAGS, BH_FUNC, BH_HOST, BH_MAP, BH_NEXT, BH_PC, BLOCK_HASH, BLOCK_HASH_SIZE, JC_BITS } from "../../../accel/tcg/map";
 import { env } from "./env";
 import { fetchHost, fetchPhys, fetchProbe, noteCode } from "./mmu";
 import { r32, r64 } from "./state";
@@ -68,7 +68,7 @@ export function refill(): u32 {
     const list = <usize>load<u32>(h, BH_MAP);
     if (list != 0 && !mapped(list)) func = 0;
   }
-  const e = env + JC + <usize>((<u32>(pc ^ (pc >> 12)) & 4095) * JC_ENTRY);
+  const e = env + JC + <usize>((<u32>(pc ^ (pc >> JC_BITS)) & ((1 << JC_BITS) - 1)) * JC_ENTRY);
   store<u64>(e, pc, JC_PC);
   store<u32>(e, flags, JC_FLAGS);
   store<u32>(e, 0, JC_BASE);
