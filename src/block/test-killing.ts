@@ -43,28 +43,37 @@ export async function killWriters(file: string, layout: string, kills: number, s
   rmSync(file, { force: true });
   qemuImg("create", "-q", "-f", "qcow2", "-o", layout, file, String(SLOTS * SLOT_BYTES));
   const random = randomFrom(seed);
-  /** Per slot: the newest write that a flush covered. */
-  const safe = new Uint32Array(SLOTS);
-  /** Writes by number. */
-  const writes = new Map<number, { slot: number; count: number }>();
+  /** Per slot: of the writes that a flush covered, the one that began last. */
+  const safe = new Map<number, number>();
+  /** Writes by number; `began` and `ended` count lines. */
+  const writes = new Map<number, { slot: number; count: number; began: number; ended: number }>();
   const overwritten = new Map<number, Set<number>>();
+  let line = 0;
   let last = 0;
   for (let kill = 0; kill < kills; kill++) {
     const lines = await live(file, seed + kill, last, 20 + random(400));
-    for (const line of lines) {
-      const [what, ...numbers] = line.split(" ");
+    for (const text of lines) {
+      line++;
+      const [what, ...numbers] = text.split(" ");
       if (what === "w") {
         const [n, slot, count] = numbers.map(Number) as [number, number, number];
         last = Math.max(last, n);
-        writes.set(n, { slot, count });
+        writes.set(n, { slot, count, began: line, ended: Number.POSITIVE_INFINITY });
         for (let i = slot; i < slot + count; i++) {
           const all = overwritten.get(i) ?? new Set([0]);
           overwritten.set(i, all.add(n));
         }
+      } else if (what === "d") {
+        const w = writes.get(Number(numbers[0]));
+        if (w) w.ended = line;
       } else if (what === "f")
         for (const n of numbers.map(Number)) {
           const w = writes.get(n);
-          if (w) for (let i = w.slot; i < w.slot + w.count; i++) safe[i] = Math.max(safe[i]!, n);
+          if (!w) continue;
+          for (let i = w.slot; i < w.slot + w.count; i++) {
+            const before = writes.get(safe.get(i) ?? 0);
+            if (!before || before.began < w.began) safe.set(i, n);
+          }
         }
     }
     const lazy = layout.includes("lazy");
@@ -77,17 +86,16 @@ export async function killWriters(file: string, layout: string, kills: number, s
       await image.read(i * SLOT_BYTES, slot);
       for (let at = 0; at < SLOT_BYTES; at += 512) {
         const n = view.getUint32(at);
+        // A write that had ended before a covered one began is gone; one that was under way then may have ended after it.
+        const covered = writes.get(safe.get(i) ?? 0);
         const possible =
-          n === 0 ? safe[i] === 0 : overwritten.get(i)?.has(n) && (n >= safe[i]! || concurrent(writes, n, safe[i]!));
-        assert.ok(possible, `${layout}, kill ${kill}: slot ${i} holds write ${n}; a flush acknowledged ${safe[i]}`);
+          n === 0
+            ? !covered
+            : overwritten.get(i)?.has(n) && (!covered || n === safe.get(i) || writes.get(n)!.ended > covered.began);
+        assert.ok(possible, `${layout}, kill ${kill}: slot ${i} holds write ${n}; a flush acknowledged ${safe.get(i)}`);
       }
     }
     await image.close();
     checkedByQemu(file, true);
   }
-}
-
-/** Three writes are under way at a time: one with a lower number may have ended later. */
-function concurrent(writes: ReadonlyMap<number, unknown>, n: number, safe: number): boolean {
-  return writes.has(n) && safe - n <= 3;
 }

@@ -11,6 +11,7 @@ import type { PciDevice } from "../hw/pci/device.js";
 import type { Uhci } from "../hw/usb/uhci.js";
 import type { VirtioBalloon } from "../hw/virtio/balloon.js";
 import type { VirtioSerial } from "../hw/virtio/console.js";
+import type { VirtioScsi } from "../hw/virtio/scsi.js";
 import { formatMac } from "../net/address.js";
 import type { NetBackend } from "../net/backend.js";
 import type { InputHub } from "../ui/input.js";
@@ -37,6 +38,7 @@ const KIND_TEXT: { readonly [K in BusKind]?: string } = {
   floppy: "floppy-bus",
   usb: "usb-bus",
   "virtio-serial": "virtio-serial-bus",
+  scsi: "SCSI",
   "spapr-vio": "spapr-vio-bus",
 };
 
@@ -65,6 +67,7 @@ export interface Bus {
   readonly kind: BusKind;
   readonly serial?: VirtioSerial;
   readonly usb?: Uhci;
+  readonly scsi?: { readonly host: VirtioScsi; readonly devfn: number };
 }
 
 /** First Ethernet address that a card without one gets; the next cards count on. */
@@ -111,6 +114,11 @@ export class DeviceSite<B extends SiteBoard = PcBoard> {
   addUsbBus(id: string | undefined, usb: Uhci): void {
     const n = this.buses.filter((b) => b.kind === "usb").length;
     this.buses.push({ name: id === undefined ? `usb-bus.${n}` : `${id}.0`, kind: "usb", usb });
+  }
+
+  addScsiBus(id: string | undefined, host: VirtioScsi, devfn: number): void {
+    const n = this.buses.filter((b) => b.kind === "scsi").length;
+    this.buses.push({ name: id === undefined ? `scsi.${n}` : `${id}.0`, kind: "scsi", scsi: { host, devfn } });
   }
 
   /** The drive of a `drive=` property, for one device only. @throws VmError */

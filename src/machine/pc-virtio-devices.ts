@@ -1,6 +1,8 @@
 /** `-device virtio-*`: makers of the virtio devices on PCI, and of ports on a virtio serial bus. */
 import { VmError } from "../base/errors.js";
 import { BootPath } from "../firmware/boot-order.js";
+import { ScsiCdrom } from "../hw/scsi/cdrom.js";
+import { ScsiDisk, scsiCdType, scsiHdType } from "../hw/scsi/disk.js";
 import { balloonStatNames, VirtioBalloon, virtioBalloonType } from "../hw/virtio/balloon.js";
 import { VirtioBlk, virtioBlkType } from "../hw/virtio/blk.js";
 import { VirtioSerial, virtconsoleType, virtioSerialType, virtserialportType } from "../hw/virtio/console.js";
@@ -8,6 +10,7 @@ import type { VirtioDevice } from "../hw/virtio/device.js";
 import { VirtioNet, virtioNetType } from "../hw/virtio/net.js";
 import { VirtioPci } from "../hw/virtio/pci.js";
 import { VirtioRng, virtioRngType } from "../hw/virtio/rng.js";
+import { VirtioScsi, virtioScsiType } from "../hw/virtio/scsi.js";
 import type { PropertyValues } from "./device-properties.js";
 import { type DeviceSite, num, type SiteBoard, textOf, within } from "./pc-device-site.js";
 import type { Maker, Order } from "./pc-devices.js";
@@ -183,9 +186,67 @@ export const VIRTIO_MAKERS: readonly Maker<SiteBoard>[] = [
       site.addSerialBus(config.id, device);
     },
   },
+  {
+    type: virtioScsiType,
+    make(site, order) {
+      const { props, config } = order;
+      if (num(props.num_queues) !== 1)
+        throw new VmError("device/invalid-property", "the device has one request queue: num_queues=1");
+      const device = new VirtioScsi(site.board.ctx, {
+        queueSize: queueSize("virtqueue_size", num(props.virtqueue_size)!),
+        maxSectors: within("max_sectors", num(props.max_sectors)!, 1, 0xffff),
+        cmdPerLun: within("cmd_per_lun", num(props.cmd_per_lun)!, 1, 1024),
+        ...common(props),
+      });
+      const devfn = attach(site, order, device);
+      site.addScsiBus(config.id, device, devfn);
+    },
+  },
+  { type: scsiHdType, make: (site, order) => addUnit(site, order, false) },
+  { type: scsiCdType, make: (site, order) => addUnit(site, order, true) },
   { type: virtconsoleType, make: (site, order) => addPort(site, order, true) },
   { type: virtserialportType, make: (site, order) => addPort(site, order, false) },
 ];
+
+function addUnit(site: DeviceSite<SiteBoard>, { type, props: p, config }: Order, cdrom: boolean): void {
+  const { host, devfn } = site.bus(type, config).scsi!;
+  within("channel", num(p.channel)!, 0, 0);
+  const lun = within("lun", num(p.lun) ?? 0, 0, 255);
+  const taken = (target: number) => host.units.some((u) => u.target === target && u.lun === lun);
+  let target = num(p["scsi-id"]);
+  if (target === undefined) for (target = 0; taken(target); ) target++;
+  within("scsi-id", target, 0, 255);
+  if (taken(target)) throw new VmError("device/invalid-property", `SCSI target ${target} has a unit ${lun} already`);
+  const id = config.id ?? `${type.name}${host.units.length}`;
+  const drive = site.drive(p.drive) ?? (cdrom ? site.emptyDrive(id, "cdrom") : undefined);
+  if (!drive) throw new VmError("device/invalid-property", "drive property not set");
+  if (!cdrom && !drive.backend) throw new VmError("device/invalid-property", "Device needs media, but drive is empty");
+  if (!cdrom && drive.media === "cdrom")
+    throw new VmError("device/invalid-property", "scsi-hd cannot use a drive with media=cdrom");
+  const common = {
+    target,
+    lun,
+    drive,
+    serial: textOf("serial", p.serial, 36) ?? textOf("device_id", p.device_id, 36),
+    vendor: textOf("vendor", p.vendor, 8),
+    product: textOf("product", p.product, 16),
+    version: textOf("ver", p.ver, 4),
+  };
+  const block = num(p.logical_block_size) ?? 512;
+  if (!cdrom && block !== 512 && block !== 4096)
+    throw new VmError("device/invalid-property", `logical_block_size=${block}: 512 or 4096`);
+  host.addUnit(
+    cdrom
+      ? new ScsiCdrom(common)
+      : new ScsiDisk({
+          ...common,
+          blockBytes: block,
+          rotationRate: num(p.rotation_rate),
+          wwn: p.wwn === undefined ? undefined : BigInt(p.wwn as number),
+        }),
+  );
+  site.bootIndex(p.bootindex, BootPath.scsi(devfn >> 3, devfn & 7, target, lun));
+}
 
 function addPort(site: DeviceSite<SiteBoard>, { type, props, config }: Order, console: boolean): void {
   const bus = site.bus(type, config);

@@ -26,6 +26,7 @@ const transitionalIds: { readonly [id: number]: number } = {
   [VirtioId.block]: 0x1001,
   [VirtioId.balloon]: 0x1002,
   [VirtioId.console]: 0x1003,
+  [VirtioId.scsi]: 0x1004,
   [VirtioId.rng]: 0x1005,
 };
 
@@ -35,6 +36,7 @@ const classCodes: { readonly [id: number]: number } = {
   [VirtioId.block]: 0x010000,
   [VirtioId.balloon]: 0x00ff00,
   [VirtioId.console]: 0x078000,
+  [VirtioId.scsi]: 0x010000,
   [VirtioId.rng]: 0x00ff00,
 };
 

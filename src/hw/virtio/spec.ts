@@ -1,7 +1,7 @@
 /** Numbers of the virtio specification, version 1.2, that devices, transports and drivers share. */
 
 /** Device types (virtio 1.2 §5). */
-export const VirtioId = { net: 1, block: 2, console: 3, rng: 4, balloon: 5 } as const;
+export const VirtioId = { net: 1, block: 2, console: 3, rng: 4, balloon: 5, scsi: 8 } as const;
 
 /** Device status bits (§2.1). */
 export const VirtioStatus = {
