@@ -108,33 +108,6 @@ kvmTest("doorbells: only what matches is swallowed, and nothing leaves the guest
   setDoorbell(g.vm, fds[0], { space: "port", address: 0x50, size: 2 }, false);
 });
 
-kvmTest("INIT and STARTUP wake a second processor", (t, kvm) => {
-  // DS is the APIC page. ICR high: processor 1; INIT; STARTUP at 9000h. mov dword [300h or 310h], value.
-  const icr = (at: number, value: number[]) => [0x66, 0xc7, 0x06, at, 0x03, ...value];
-  const code = [...icr(0x10, [0, 0, 0, 1]), ...icr(0x00, [0, 0x45, 0, 0]), ...icr(0x00, [9, 0x46, 0, 0]), 0xe6, 0x10, 0xf4];
-  const g = new UnitGuest(
-    t,
-    kvm,
-    code,
-    (s) => {
-      s.segments.ds.base = 0xfee00000n;
-    },
-    "on",
-  );
-  const second = g.addVcpu();
-  // mov al,77h; out 12h,al; hlt.
-  g.ram.u8.set([0xb0, 0x77, 0xe6, 0x12, 0xf4], g.at + 0x9000);
-  assert.equal(second.getState().events.activity, "wait-for-sipi");
-  assert.equal(said(g), "10:0");
-  for (let i = 0; i < 10; i++) {
-    const e = second.run({ insns: 0, ns: 0 });
-    if (e.kind === "asked") continue;
-    assert.ok(e.kind === "io" && e.port === 0x12 && e.data.getUint8(e.at) === 0x77, JSON.stringify(e.kind));
-    return;
-  }
-  assert.fail("the second processor did not start");
-});
-
 kvmTest("kvm-clock writes its page, and time in it goes on", (t, kvm) => {
   if (kvm.device.capability("clocksource") === 0) return t.skip("this KVM has no kvm-clock");
   // wrmsr 4b564d01h = 3001h (page 3000h, on); l: out 10h,al; jmp l.

@@ -14,6 +14,7 @@ const RAM = 1 << 20;
 /** Read-only memory after it, then nothing. */
 export const ROM = 0x200000;
 export const CODE = 0x1000;
+const HANG_NS = 5e9;
 const NO_LIMIT = { insns: 0, ns: 0 };
 const FEATURES = new Set("sep pat mtrr syscall lm tsc-adjust".split(" "));
 
@@ -24,12 +25,11 @@ export class UnitGuest {
   readonly vm: KvmVm;
   readonly vcpu: KvmVcpu<X86CpuState>;
   readonly at: number;
-  private vcpus = 0;
   /** Controllers in the kernel, when asked for. */
   readonly irqchip: KvmIrqchip | undefined;
 
   constructor(
-    private readonly t: TestContext,
+    t: TestContext,
     { device }: KvmHost,
     code: readonly number[],
     change: (s: X86CpuState) => void = () => {},
@@ -65,19 +65,17 @@ export class UnitGuest {
     this.vcpu.setState(s);
   }
 
-  /** Another vCPU of the same VM. */
-  addVcpu(): KvmVcpu<X86CpuState> {
-    const { device } = this.vm;
-    const transfer = new X86Transfer(device, { irqchip: this.irqchip !== undefined, features: FEATURES });
-    const vcpu = new KvmVcpu(device.sys, this.vm.fd, ++this.vcpus, device.mmapBytes, transfer);
-    this.t.after(() => vcpu.dispose());
-    return vcpu;
-  }
-
+  /** Runs to the next exit; a guest that waits or spins for ever is "budget". */
   run(): VcpuExit {
-    for (;;) {
-      const e = this.vcpu.run(NO_LIMIT);
-      if (e.kind !== "asked") return e;
+    const alarm = this.vm.sys.alarm();
+    alarm.arm(HANG_NS, HANG_NS);
+    try {
+      for (;;) {
+        const e = this.vcpu.run(NO_LIMIT);
+        if (e.kind !== "asked") return e;
+      }
+    } finally {
+      alarm.dispose();
     }
   }
 
