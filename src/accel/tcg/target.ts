@@ -20,6 +20,8 @@ export interface EnvLayout {
   readonly exitSite: number;
   /** Two u32: generations of code look-ups for PCs with bit 63 clear and set. */
   readonly tlbGen: number;
+  /** Whether PCs of the fourth GiB count as the upper half too (32-bit kernels live there). */
+  readonly upperGib: boolean;
   readonly ccDst: number;
   readonly ccSrc: number;
   readonly ccOp: number;

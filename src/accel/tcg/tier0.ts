@@ -112,6 +112,14 @@ export function emitJcMatch(w: FunctionWriter, L: EnvLayout, env: number, pc: nu
       w.i64n(63);
       w.op("i64.shr_u");
       w.op("i32.wrap_i64");
+      if (L.upperGib) {
+        w.get(pc);
+        w.i64n(30);
+        w.op("i64.shr_u");
+        w.i64n(3);
+        w.op("i64.eq");
+        w.op("i32.or");
+      }
       w.i32(2);
       w.op("i32.shl");
       w.op("i32.add");

@@ -14,6 +14,7 @@ export const PPC_ENV: EnvLayout = {
   curBlock: L.CUR_BLOCK,
   exitSite: L.EXIT_SITE,
   tlbGen: L.TLB_GEN,
+  upperGib: false,
   // No lazy flags in the sense of `setcc`: CR fields are slots.
   ccDst: L.CRF,
   ccSrc: L.CRF,

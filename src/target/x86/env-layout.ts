@@ -14,6 +14,7 @@ export const X86_ENV: EnvLayout = {
   curBlock: L.CUR_BLOCK,
   exitSite: L.EXIT_SITE,
   tlbGen: L.TLB_GEN,
+  upperGib: true,
   ccDst: L.CC_DST,
   ccSrc: L.CC_SRC,
   ccOp: L.CC_OP,

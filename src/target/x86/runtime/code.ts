@@ -4,7 +4,7 @@ import {
   BH_BASE, BH_FLAGS, BH_FUNC, BH_HOST, BH_HOST2, BH_MAP, BH_NEXT, BH_PC, BLOCK_HASH, BLOCK_HASH_SIZE, CPU_COUNT, JC_BITS,
 } from "../../../accel/tcg/map";
 import { env } from "./env";
-import { noteUpperCode, fetchHost, fetchPhys, probe } from "./mmu";
+import { noteUpperCode, fetchHost, fetchPhys, probe, upperHalf } from "./mmu";
 
 /** Linear address `offset` bytes after RIP. */
 function codeLinear(offset: u32): u64 {
@@ -24,7 +24,7 @@ export function codeHost(offset: u32): u32 {
   const lin = codeLinear(offset);
   noteCode(lin);
   const host = fetchHost(lin);
-  noteUpperCode(lin);
+  noteUpperCode(lin, load<u64>(env + RIP));
   return host;
 }
 
@@ -46,7 +46,7 @@ export function codeProbe(pcLow: u32, pcHigh: u32): u32 {
   const lin = (flags & HF_CS64) != 0 ? pc : (load<u64>(env + SEG_BASE + 8) + pc) & 0xffffffff;
   noteCode(lin);
   const page = probe(lin, 1, (flags & HF_CPL) == 3 ? MMU_USER : MMU_KERNEL, 2);
-  if (page != 0) noteUpperCode(lin);
+  if (page != 0) noteUpperCode(lin, pc);
   return page == 0 ? 0 : page + (<u32>lin & 0xfff);
 }
 
@@ -90,7 +90,7 @@ export function refill(): u32 {
   store<u64>(e, rip, JC_RIP);
   store<u32>(e, flags, JC_HFLAGS);
   store<u32>(e, base, JC_CSBASE);
-  store<u32>(e, load<u32>(env + TLB_GEN + (<usize>(rip >> 63) << 2)), JC_GEN);
+  store<u32>(e, load<u32>(env + TLB_GEN + (<usize>upperHalf(rip) << 2)), JC_GEN);
   store<u32>(e, <u32>h, JC_BLOCK);
   store<u32>(e, func, JC_FUNC);
   return 1;

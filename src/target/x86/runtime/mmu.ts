@@ -305,15 +305,24 @@ function bumpGen(): void {
   memory.fill(env + CODE_FILTER, 0, CODE_FILTER_SIZE);
 }
 
-/** The mapping of one page with code is gone. */
+/** The mapping of one page with code is gone. Outside 64-bit code a PC need not lie in the half its linear address does. */
 function bumpHalf(linear: u64): void {
-  const at: u32 = <i64>linear < 0 ? TLB_GEN + 4 : TLB_GEN;
+  if ((r32(HFLAGS) & HF_CS64) == 0) {
+    bumpGen();
+    return;
+  }
+  const at: u32 = TLB_GEN + (upperHalf(linear) << 2);
   w32(at, r32(at) + 1);
 }
 
+/** Which generation a PC's look-ups go by: kernels live in the upper half, 32-bit ones in the fourth GiB (EnvLayout.upperGib). */
+export function upperHalf(pc: u64): u32 {
+  return <u32>(pc >> 63) | <u32>(pc >> 30 == 3);
+}
+
 /** Code was fetched at an address: look-ups above survive a change of CR3 only if their pages are global. */
-export function noteUpperCode(linear: u64): void {
-  if (<i64>linear >= 0) return;
+export function noteUpperCode(linear: u64, pc: u64): void {
+  if (upperHalf(pc) == 0) return;
   const e = entryOf(linear, (r32(HFLAGS) & 3) == 3 ? MMU_USER : MMU_KERNEL);
   if ((load<u32>(e + TLB_PHYS) & PHYS_GLOBAL) == 0) w32(UPPER_LOCAL, 1);
 }
