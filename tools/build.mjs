@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { build as bundle } from "esbuild";
 import { isStale, ROOT, writeStamp } from "./stamp.mjs";
 
 const quiet = process.argv.includes("--quiet");
@@ -38,6 +39,25 @@ function removeOrphans(folder) {
   }
 }
 
+/** The programs of bin/ in few files: a Node that loads 400 modules one by one takes a third of a second longer. */
+function bundlePrograms() {
+  const out = path.join(ROOT, "dist/bin");
+  rmSync(out, { recursive: true, force: true });
+  return bundle({
+    absWorkingDir: ROOT,
+    entryPoints: { main: "src/cli/main.ts", img: "src/cli/verbs/img.ts" },
+    outdir: out,
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    packages: "external",
+    sourcemap: true,
+    logLevel: "warning",
+  });
+}
+
 export async function build() {
   const started = Date.now();
   mkdirSync(path.join(ROOT, "dist"), { recursive: true });
@@ -46,6 +66,7 @@ export async function build() {
     tsc("tsconfig.json", "--noEmit"),
     tsc("tsconfig.build.json"),
     node("tools/build-runtime.mjs", "--if-newer"),
+    bundlePrograms(),
   ]);
   const failed = results.find((r) => r.status === "rejected");
   if (failed) throw failed.reason;

@@ -35,7 +35,7 @@ function digest() {
 
 /** Whether a build is due. */
 export function isStale() {
-  if (!existsSync(path.join(ROOT, "dist/src/cli/main.js"))) return true;
+  if (!existsSync(path.join(ROOT, "dist/bin/main.js"))) return true;
   return !existsSync(STAMP) || readFileSync(STAMP, "utf8") !== digest();
 }
 

@@ -16,5 +16,5 @@ if (isStale()) {
   }
   process.argv.pop();
 }
-const { main } = await import(new URL("../dist/src/cli/main.js", import.meta.url).href);
+const { main } = await import(new URL("../dist/bin/main.js", import.meta.url).href);
 await main("tandem", ["run", ...process.argv.slice(2)]);
