@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { disassemble } from "../../src/target/ppc/disassemble.js";
+import type { PackageFile } from "../debian.js";
 import { PpcRig } from "../ppc-rig.js";
 
 const RECORD = 2048;
@@ -42,14 +43,14 @@ export interface PpcState {
   readonly le: boolean;
 }
 
-/** Tools by byte order: packages gcc-powerpc64le-linux-gnu, gcc-powerpc64-linux-gnu, qemu-user. */
+/** Tools by byte order: packages binutils-powerpc64le-linux-gnu, binutils-powerpc64-linux-gnu, qemu-user. */
 const TOOLS = { little: ["powerpc64le-linux-gnu", "qemu-ppc64le"], big: ["powerpc64-linux-gnu", "qemu-ppc64"] } as const;
 export type ByteOrder = keyof typeof TOOLS;
 
-/** Whether the assembler (without it no rows are run) and QEMU are installed. */
-export function toolsAvailable(order: ByteOrder): { readonly assembler: boolean; readonly qemu: boolean } {
-  const [prefix, qemu] = TOOLS[order];
-  return { assembler: existsSync(`/usr/bin/${prefix}-ld`), qemu: existsSync(`/usr/bin/${qemu}`) };
+/** The package without which no rows can be run. */
+export function assemblerOf(order: ByteOrder): PackageFile {
+  const [prefix] = TOOLS[order];
+  return { package: `binutils-${prefix}`, path: `/usr/bin/${prefix}-ld` };
 }
 
 /** The program of all cases, as an ELF file's path in a new folder. */
@@ -113,7 +114,7 @@ export function runCases(cases: readonly PpcCase[], model = "power9", order: Byt
       rig.run(2_000_000 + cases.length * 20_000);
       return split(rig.outputBytes, cases.length, le);
     }) as [PpcState[], PpcState[]];
-    if (!toolsAvailable(order).qemu) return { tiers };
+    if (!existsSync(`/usr/bin/${TOOLS[order][1]}`)) return { tiers };
     const out = execFileSync(TOOLS[order][1], ["-cpu", model, elf], { maxBuffer: 1 << 30 });
     return { qemu: split(out, cases.length, le), tiers };
   } finally {

@@ -22,7 +22,8 @@ class Radix {
   constructor(readonly rig: PpcRig) {
     rig.map(TABLES, 0x100000);
     // Entry 0 is the kernel's (quadrant 3), entry 1 a process's: RTS = 52 - 31, root of 13 bits.
-    for (const pid of [0, 1]) this.put(TABLES + pid * 16, (2n << 61n) | (5n << 5n) | BigInt(TABLES + 0x10000 + pid * 0x10000) | 13n);
+    for (const pid of [0, 1])
+      this.put(TABLES + pid * 16, (2n << 61n) | (5n << 5n) | BigInt(TABLES + 0x10000 + pid * 0x10000) | 13n);
     this.next = TABLES + 0x30000;
     rig.cpu.lpcr = BigInt(L.LPCR_ILE | L.LPCR_HR | L.LPCR_UPRT | L.LPCR_GTSE);
     rig.cpu.setProcessTable(BigInt(TABLES));
@@ -76,7 +77,8 @@ function run(tier: 0 | 1, words: readonly number[], o: Setup): { seen: Seen; rig
   rig.map(CODE, 0x1000);
   rig.map(DATA, 0x3000);
   const radix = new Radix(rig);
-  for (const at of [0x0n, BigInt(CODE)]) for (let p = 0n; p < 16n; p++) radix.page(KERNEL_BASE + at + p * 4096n, Number(at + p * 4096n), 2 | 4 | 1 | 8);
+  for (const at of [0x0n, BigInt(CODE)])
+    for (let p = 0n; p < 16n; p++) radix.page(KERNEL_BASE + at + p * 4096n, Number(at + p * 4096n), 2 | 4 | 1 | 8);
   radix.page(BigInt(CODE), CODE, 4 | 1);
   radix.page(BigInt(DATA), DATA, 4 | 2);
   radix.page(BigInt(DATA + 0x1000), DATA + 0x1000, 4);
@@ -135,7 +137,12 @@ const ROWS: readonly [string, readonly number[], Setup, Seen][] = [
   ["vector unavailable", [insn.vand], { msr: BASE }, { vector: "f20", srr0: at(0), srr1: s1(BASE) }],
   ["VSX unavailable", [insn.xxlor], { msr: BASE }, { vector: "f40", srr0: at(0), srr1: s1(BASE) }],
   ["facility unavailable", [insn.bctar], { msr: USER }, { vector: "f60", srr0: at(0), srr1: s1(USER) }],
-  ["alignment", [insn.lwarx], { msr: BASE, gpr: [[3, BigInt(DATA + 2)]] }, { vector: "600", srr0: at(0), srr1: s1(BASE), dar: hex(BigInt(DATA + 2)) }],
+  [
+    "alignment",
+    [insn.lwarx],
+    { msr: BASE, gpr: [[3, BigInt(DATA + 2)]] },
+    { vector: "600", srr0: at(0), srr1: s1(BASE), dar: hex(BigInt(DATA + 2)) },
+  ],
   [
     "load from nowhere",
     [insn.ld],
@@ -166,8 +173,18 @@ const ROWS: readonly [string, readonly number[], Setup, Seen][] = [
     { msr: USER, gpr: [[4, BigInt(DATA + 0x1ffc)]] },
     { vector: "300", srr0: at(0), srr1: s1(USER), dar: hex(BigInt(DATA + 0x2000)), dsisr: "8000000" },
   ],
-  ["an address of no quadrant", [insn.ld], { msr: USER, gpr: [[4, 0x4000000000000000n]] }, { vector: "380", srr0: at(0), srr1: s1(USER), dar: "4000000000000000" }],
-  ["jump to nowhere", [insn.blr], { msr: USER, prepare: (rig) => rig.cpu.setReg("lr", 0x7000000n) }, { vector: "400", srr0: "7000000", srr1: s1(USER, 0x40000000n) }],
+  [
+    "an address of no quadrant",
+    [insn.ld],
+    { msr: USER, gpr: [[4, 0x4000000000000000n]] },
+    { vector: "380", srr0: at(0), srr1: s1(USER), dar: "4000000000000000" },
+  ],
+  [
+    "jump to nowhere",
+    [insn.blr],
+    { msr: USER, prepare: (rig) => rig.cpu.setReg("lr", 0x7000000n) },
+    { vector: "400", srr0: "7000000", srr1: s1(USER, 0x40000000n) },
+  ],
   [
     "jump to data",
     [insn.blr],
@@ -186,7 +203,12 @@ const ROWS: readonly [string, readonly number[], Setup, Seen][] = [
     { msr: USER, lpcr: 3n << BigInt(L.LPCR_AIL_SHIFT) },
     { vector: "c000000000004c00", srr0: at(4), srr1: s1(USER) },
   ],
-  ["AIL 3 from real mode: not relocated", [insn.sc], { msr: BASE, lpcr: 3n << BigInt(L.LPCR_AIL_SHIFT) }, { vector: "c00", srr0: at(4), srr1: s1(BASE) }],
+  [
+    "AIL 3 from real mode: not relocated",
+    [insn.sc],
+    { msr: BASE, lpcr: 3n << BigInt(L.LPCR_AIL_SHIFT) },
+    { vector: "c00", srr0: at(4), srr1: s1(BASE) },
+  ],
   [
     "external interrupt",
     [0x48000000],
@@ -222,7 +244,8 @@ for (const tier of [0, 1] as const)
       const located = expected.vector.length > 4;
       const msr = SF | BigInt(L.MSR_ME | L.MSR_LE) | (located ? BigInt(L.MSR_IR | L.MSR_DR) : 0n);
       assert.equal(hex(rig.cpu.msr), hex(msr), "MSR in the handler");
-      if (name === "facility unavailable") assert.equal(Number(BigInt.asUintN(64, rig.ram.view.getBigUint64(rig.env + L.SPR + 8 * L.SPR_FSCR, true)) >> 56n), 8);
+      if (name === "facility unavailable")
+        assert.equal(Number(BigInt.asUintN(64, rig.ram.view.getBigUint64(rig.env + L.SPR + 8 * L.SPR_FSCR, true)) >> 56n), 8);
     });
 
 test("interrupt of a little-endian program into a big-endian kernel (ILE 0)", () => {
@@ -232,16 +255,14 @@ test("interrupt of a little-endian program into a big-endian kernel (ILE 0)", ()
   rig.poke32(CODE, insn.sc);
   // sc 1 in big-endian order.
   rig.ram.view.setUint32(rig.host(0xc00), 0x44000022, false);
-  let msr = -1n;
   rig.onHypercall = (cpu) => {
-    msr = cpu.msr;
     rig.exitCode = 0;
     cpu.stop();
   };
   rig.cpu.start(BigInt(CODE), 0n, BASE);
-  assert.throws(() => rig.run(100), /system call 0|halted/);
-  void msr;
+  rig.run(100);
   assert.equal(rig.cpu.littleEndian, false);
+  assert.equal(rig.cpu.reg("srr1") & 1n, 1n);
 });
 
 for (const tier of [0, 1] as const)
@@ -262,11 +283,9 @@ test("the hashed table: a page, its protection, reference and change bits", () =
     const rig = new PpcRig({ tier, threshold: 1 });
     rig.map(CODE, 0x1000);
     rig.map(DATA, 0x2000);
-    const shift = 18;
     const hpt = rig.ram.allocate("hpt", 32768).hostOffset;
     rig.ram.u8.fill(0, hpt, hpt + 32768);
     rig.cpu.setHashTable(hpt, 32768);
-    void shift;
     // Segment 0: VSID 1, 256 MiB, keys off; slots of the group by the hash VSID ^ page.
     const enter = (ea: number, phys: number, pp: number): number => {
       const page = ea >>> 12;
@@ -281,8 +300,7 @@ test("the hashed table: a page, its protection, reference and change bits", () =
     const data = enter(DATA, DATA, 2);
     const readOnly = enter(DATA + 0x1000, DATA + 0x1000, 3);
     // slbmte r4,r5 in real mode; then rfid to the translated program: std, ld, std to the read-only page.
-    const words = [0x7c802be4, 0x4c000024, 0xf8660000, 0xe8e60000, 0xf8670ff8 | 0];
-    words[4] = 0xf8680000;
+    const words = [0x7c802b24, 0x4c000024, 0xf8660000, 0xe8e60000, 0xf8680000];
     for (const [i, w] of words.entries()) rig.poke32(CODE + i * 4, w);
     let seen: string[] = [];
     rig.onHypercall = (cpu) => {

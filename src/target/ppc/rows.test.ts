@@ -4,8 +4,9 @@
  * manual are named below and left out of the comparison with it, not of that between the tiers.
  */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { debianTest } from "../../../testkit/debian.js";
 import {
+  assemblerOf,
   type ByteOrder,
   describe,
   differences,
@@ -13,7 +14,6 @@ import {
   MEMORY_AT,
   type PpcCase,
   runCases,
-  toolsAvailable,
 } from "../../../testkit/ppc/oracle.js";
 import { Random, type RandomOptions, randomCase, randomWord, rowsOf } from "../../../testkit/ppc/random.js";
 import type { Row } from "./isa.js";
@@ -56,8 +56,7 @@ interface Made {
 }
 
 function check(name: string, order: ByteOrder, make: () => Made[], ignoreFx = false): void {
-  const tools = toolsAvailable(order);
-  test(`${name}, ${order}-endian`, { skip: tools.assembler ? false : `no binutils for ${order}-endian PowerPC` }, () => {
+  debianTest(`${name}, ${order}-endian`, [assemblerOf(order)], () => {
     const made = make();
     assert.ok(made.length > 0);
     const runs = runCases(
