@@ -39,6 +39,7 @@ test("a disk comes and goes, twice, with its node free in between", async () => 
   for (let round = 0; round < 2; round++) {
     assert.equal(await monitorCommand(machine, "device_add virtio-blk-pci,drive=n0,id=disk,addr=0x7,bootindex=1"), "");
     assert.ok(slots(machine).includes(7));
+    assert.equal(machine.nodeDevice("n0"), "/machine/peripheral/disk/virtio-backend");
     assert.equal(p.in(0xae00), 1 << 7);
     assert.equal(p.in(0xae00), 0);
     assert.equal(p.in(0xafe0) & 2, 2);

@@ -61,7 +61,7 @@ const domain = (type: string) => `<domain type='${type}'>
   <features><acpi/></features>
   <devices>
     <controller type='usb' model='none'/>
-    <serial type='file'><source path='${at("serial.log")}'/></serial>
+    <serial type='file'><source path='${at("serial.log")}' append='on'/></serial>
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
     <memballoon model='virtio'><stats period='1'/></memballoon>

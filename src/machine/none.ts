@@ -7,12 +7,12 @@ import type { Board, BusNode, CreateBoard } from "./board.js";
 
 const PAGE = 4096;
 
-export const createNone: CreateBoard = async (config) => {
+export const createNone: CreateBoard = async (_config, parts) => {
   const ram = new GuestRam(0, PAGE, false);
   const spaces = [new AddressSpace("memory", 2 ** 40, ram), new AddressSpace("I/O", 0x10000, ram)];
   let running = false;
   const board: Board = {
-    accelerator: "tcg",
+    accelerator: parts.kvm ? "kvm" : "tcg",
     get running() {
       return running;
     },

@@ -380,10 +380,9 @@ export class Machine implements AsyncDisposable {
 
   /** The device that a node's drive belongs to, as its path in the object tree. */
   nodeDevice(nodeName: string): string | undefined {
-    const d = this.config.devices.find((x) => x.props.drive === nodeName);
-    const id = d?.props.id;
-    if (!d || id === undefined) return undefined;
-    return d.driver.startsWith("virtio-blk") ? `/machine/peripheral/${id}/virtio-backend` : String(id);
+    const record = this.board.records?.().find((r) => r.values.drive === nodeName);
+    if (record?.id === undefined) return undefined;
+    return record.type.name.startsWith("virtio-blk") ? `/machine/peripheral/${record.id}/virtio-backend` : record.id;
   }
 
   blocks() {
