@@ -12,7 +12,7 @@ import type { DeviceSite } from "./pc-device-site.js";
 import { makeDevice, orderOf } from "./pc-devices.js";
 
 /** PCI devices that stay where they are. */
-const FIXED = ["VGA"];
+const FIXED = ["VGA", "piix3-usb-uhci"];
 
 const slotOf = (device: PciDevice) => device.devfn >> 3;
 

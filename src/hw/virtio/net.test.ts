@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { type CableEnd, crossedCable, LoopBackend, NetBackendBase, NullBackend } from "../../net/backend.js";
-import { addWords, foldChecksum } from "../../net/offload.js";
+import { addWords, foldChecksum, type NetHeader } from "../../net/offload.js";
 import {
   type Buffer,
   type DriverQueue,
@@ -21,9 +21,17 @@ const MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
 /** Keeps what the guest sends. */
 class Recorder extends NetBackendBase {
   readonly sent: Uint8Array[] = [];
+  readonly headers: (NetHeader | undefined)[] = [];
   resumed = 0;
-  override send(frame: Uint8Array): void {
+  constructor(
+    id: string,
+    override readonly takesOffload = false,
+  ) {
+    super(id);
+  }
+  override send(frame: Uint8Array, header?: NetHeader): void {
     this.sent.push(frame.slice());
+    this.headers.push(header);
   }
   override resume(): void {
     this.resumed++;
@@ -194,6 +202,49 @@ test("hostile offload headers are dropped and counted", () => {
 });
 
 // Receive filters.
+
+test("a network that takes unfinished packets gets them whole, and gives them", async () => {
+  const netdev = new Recorder("n", true);
+  const { tx, rx, ctrl, net, machine } = setup({ netdev });
+  const large = frame(MAC, 30_054);
+  tx.add([{ out: hdr(1, 1, 1448, 34, 16) }, { out: large }]);
+  tx.kick();
+  assert.deepEqual(netdev.sent, [large]);
+  const [h] = netdev.headers;
+  assert.deepEqual([h?.flags, h?.gsoType, h?.gsoSize, h?.csumStart, h?.csumOffset], [1, 1, 1448, 34, 16]);
+  for (const [name, header] of [
+    ["size 0", hdr(1, 1, 0, 34, 16)],
+    ["checksum past the packet", hdr(1, 1, 1448, 30_050, 16)],
+    ["unknown kind", hdr(1, 9, 1448, 34, 16)],
+  ] as const) {
+    const before = net.dropped;
+    tx.add([{ out: header }, { out: large }]);
+    tx.kick();
+    assert.equal(net.dropped, before + 1, name);
+  }
+  assert.equal(netdev.sent.length, 1);
+  // To the guest: several buffers, the header in the first.
+  assert.deepEqual(netdev.cardOffloads(), { csum: true, tso4: true, tso6: true });
+  for (let i = 0; i < 40; i++) rx.add([{ in: 1600 }]);
+  rx.kick();
+  assert.equal(netdev.onReceive(large, { flags: 1, gsoType: 1, gsoSize: 1400, csumStart: 34, csumOffset: 16 }), true);
+  await machine.settle();
+  const got = rx.take();
+  assert.equal(got.length, Math.ceil((large.length + 12) / 1600));
+  const first = got[0]!.in[0]!;
+  assert.deepEqual([...first.slice(0, 12)], [1, 1, 0, 0, 0x78, 5, 34, 0, 16, 0, got.length, 0]);
+  // A driver that switches them off, and one that asks for what was not agreed on.
+  for (const [bits, answer, tso4] of [
+    [[1 << 1, 0, 0, 0, 0, 0, 0, 0], 0, false],
+    [[0x82, 0, 0, 0, 0, 0, 0, 0], 0, true],
+    [[0, 0, 0x10, 0, 0, 0, 0, 0], 1, true],
+  ] as const) {
+    ctrl.add([{ out: Uint8Array.of(5, 0, ...bits) }, { in: 1 }]);
+    ctrl.kick();
+    assert.equal(ctrl.take()[0]?.in[0]?.[0], answer);
+    assert.equal(netdev.cardOffloads().tso4, tso4);
+  }
+});
 
 test("filters, rows", async () => {
   const other = [0x52, 0x54, 0, 1, 2, 3];
