@@ -10,10 +10,11 @@ import {
 import { compareBits, F32, F64, isNan, isSignalling, quiet, roundPack, signOf, uExp, unpack, uSig } from "../../../accel/tcg/runtime/softfloat-binary";
 import { fromInt, roundIntegral, roundMagnitude, tooLarge, wasInexact } from "../../../accel/tcg/runtime/softfloat-convert";
 import { env } from "./env";
+import { fastArith, fastError, fastResult } from "./fp-fast";
 import { arith, fromSingleBits, toSingleBits, widen } from "./fp-arith";
 import {
-  beginFp, beginFpRounding, causes, classOf, classOfSingle, endFp, FPCC, fpscr, invalid, raiseEnabled, roundingOf, setFpscrLow, setFprf, suppressed, VE,
-  VXCVI, VXSNAN, VXVC,
+  beginFp, beginFpRounding, causes, classOf, classOfSingle, endFp, FI, FPCC, FPRF, fpscr, FR, FX, invalid, raiseEnabled, roundingOf, setFpscrLow, setFprf, suppressed, VE,
+  updateFpFast, VXCVI, VXSNAN, VXVC, XX,
 } from "./fpscr";
 
 // imm of scalar helpers: operation, bit 5 = rounded to single; target register in bits 10-15.
@@ -46,6 +47,21 @@ function endScalar(at: usize, result: u64, imm: u32, old: u32): void {
 export function h_fp(a: u64, b: u64, imm: u32): u64 {
   const at = <usize>a;
   const old = fpscr();
+  // Nothing enabled, rounding to nearest: the host's arithmetic.
+  if ((old & 0xff) == 0 && fastArith(imm & 31, load<u64>(at), load<u64>(at, 16), load<u64>(at, 32), (imm & SINGLE) != 0)) {
+    const r = fastResult;
+    let f = (old & ~(FR | FI | FPRF)) | (classOf(r) << 12);
+    if (fastError != 0) {
+      f |= FI;
+      if (fastError > 0 != reinterpret<f64>(r) > 0) f |= FR;
+      if ((old & XX) == 0) f |= XX | FX;
+    }
+    setFpscrLow(f);
+    if (((old ^ f) & XX) != 0) updateFpFast();
+    store<u64>(at, r);
+    store<u64>(at, 0, 8);
+    return 0;
+  }
   beginFp();
   const r = arith(imm & 31, load<u64>(at), load<u64>(at, 16), load<u64>(at, 32), F64, (imm & SINGLE) != 0 ? F32 : F64);
   endScalar(at, r, imm, old);
