@@ -38,7 +38,7 @@ const BATCH_TURNS = 6;
  * A block is compiled when the time it has taken in tier 0 is about what its compilation takes: measured by the instructions
  * it has run. The other two bound the number of its executions.
  */
-const HOT_INSNS = 30_000;
+const HOT_INSNS = 60_000;
 const HOT_LEAST = 500;
 const HOT_MOST = 20_000;
 const LIMITS = { maxNodes: 40, maxInsns: 300 };
