@@ -73,8 +73,20 @@ try {
   const ram = new GuestRam(0, 0x10000);
   const space = new AddressSpace("I/O", 2 ** 40, ram);
   let sum = 0;
-  space.mapIo(0x11, 1, { name: "port", read: () => 0, write: (_o, _s, v) => void (sum += v) });
-  space.mapIo(0x408000, 0x1000, { name: "mmio", read: () => 0, write: (_o, _s, v) => void (sum += v) });
+  space.mapIo(0x11, 1, {
+    name: "port",
+    read: () => 0,
+    write: (_o, _s, v) => {
+      sum += v;
+    },
+  });
+  space.mapIo(0x408000, 0x1000, {
+    name: "mmio",
+    read: () => 0,
+    write: (_o, _s, v) => {
+      sum += v;
+    },
+  });
   const cost = (code: readonly number[]): number => {
     ours.begin(code, "real");
     if (code[0] !== 0xe6) {

@@ -29,6 +29,15 @@ test("versions and help", () => {
   assert.equal(run("tandem", "nonsense").status, 1);
 });
 
+test("a reader that closes its pipe is no error", () => {
+  const r = spawnSync("sh", ["-c", `"${path.join(root, "bin/tandem-system-x86_64")}" -help | head -1`], {
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+  assert.match(r.stdout, /^usage: /);
+  assert.equal(r.stderr, "");
+});
+
 test("the programs are real files that name their interpreter", () => {
   for (const program of ["tandem", "tandem-system-x86_64", "tandem-system-i386"])
     assert.ok(readFileSync(path.join(root, "bin", program), "utf8").startsWith("#!/usr/bin/env node\n"));

@@ -16,6 +16,11 @@ const ARCHS = { "tandem-system-x86_64": "x86_64", "tandem-system-i386": "i386", 
  */
 export async function main(program: ProgramName, args: readonly string[]): Promise<void> {
   let status: number;
+  // A reader that has seen enough (`| head`) closes its pipe: no failure of ours.
+  for (const stream of [process.stdout, process.stderr])
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
   try {
     status = program === "tandem" ? await tandem(args, { run, doctor, bench }) : await system(program, args, ARCHS[program]);
   } catch (e) {
