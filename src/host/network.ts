@@ -56,6 +56,19 @@ export interface UdpSocket {
   close(): void;
 }
 
+/** An interface of the host whose other end is the guest's cable. */
+export interface TapDevice {
+  readonly name: string;
+  /** Sends a frame; one that the host does not take is lost. */
+  write(frame: Uint8Array): void;
+  /** Receives frames; the bytes are valid during the call. */
+  onFrame: (frame: Uint8Array) => void;
+  /** Starts and stops `onFrame`; off at first. */
+  setReading(on: boolean): void;
+  /** Closes the descriptor. */
+  close(): void;
+}
+
 export interface HostNetwork {
   /** Starts to connect; the outcome comes through the events. */
   connectTcp(to: NetAddress, events: TcpStreamEvents): TcpStream;
@@ -63,6 +76,8 @@ export interface HostNetwork {
   listenTcp(at: NetAddress, onConnection: (stream: TcpStream) => void): Promise<TcpListener>;
   /** A connected stream socket that came as a descriptor; closes with the stream. Absent where there are none. */
   adoptTcp?(fd: number): TcpStream;
+  /** A tap device by an open descriptor. @throws VmError "net/io" | "host/no-ffi" */
+  openTap?(fd: number): Promise<TapDevice>;
   /** Accepts WebSocket connections whose binary messages are the stream. @throws VmError "net/io" */
   listenWebSocket?(at: NetAddress, onConnection: (stream: TcpStream) => void): Promise<TcpListener>;
   /**

@@ -7,6 +7,7 @@ import { detachNic, type NetBackend, type NetBackendBase } from "../net/backend.
 import { Hub, HubPort } from "../net/hub.js";
 import { DEFAULT_MAX_LEN, pcapHeader, pcapRecord, TappedBackend } from "../net/pcap.js";
 import { DatagramBackend, StreamSocketBackend } from "../net/socket.js";
+import { TapBackend } from "../net/tap.js";
 import { UserNet } from "../net/user/user-net.js";
 import type { NetCard } from "./board.js";
 import type { MachineConfig, NetdevConfig, ObjectConfig } from "./config.js";
@@ -118,8 +119,11 @@ export class Networks {
         behind.atHub = true;
         return hub.port(config.id, behind.face);
       }
-      case "tap":
-        throw new VmError("option/unsupported", "tap devices are not supported on this host");
+      case "tap": {
+        const { openTap } = this.hostNetwork();
+        if (!openTap) throw new VmError("option/unsupported", "tap devices are not supported on this host");
+        return new TapBackend(config.id, await openTap(config.fd));
+      }
     }
   }
 
@@ -252,7 +256,7 @@ function describe(config: NetdevConfig, backend: NetBackend): string {
     case "socket":
       return (backend as StreamSocketBackend | DatagramBackend).description;
     case "tap":
-      return `fd=${config.fd}`;
+      return `fd=${config.fd} (${(backend as TapBackend).interfaceName})`;
     case "hubport":
       return "";
   }

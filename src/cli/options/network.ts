@@ -200,7 +200,7 @@ function readTap(r: PropReader): Backend {
   for (const name of ["vnet_hdr", "sndbuf", "poll-us"]) r.text(name);
   const fd = r.number("fd", 0, 2 ** 31 - 1);
   if (fd === undefined) return r.fail("option/missing", "a tap needs fd=, the descriptor of an open tap device");
-  return r.fail("option/unsupported", `fd=${fd}: tap devices are not supported`);
+  return { type: "tap", fd };
 }
 
 function readBackend(type: string, r: PropReader): Backend {
@@ -358,6 +358,7 @@ export const NETWORK: OptionGroup = {
         "    rule: [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport",
         "socket,id=str,listen=[host]:port | connect=host:port | mcast=addr:port[,localaddr=addr] |",
         "    udp=host:port,localaddr=host:port",
+        "tap,id=str,fd=n",
         "hubport,id=str,hubid=n[,netdev=id]",
       ],
       parse: parseNetdev,

@@ -5,6 +5,7 @@ import { connect, createServer, isIPv6, Socket } from "node:net";
 import { VmError } from "../../base/errors.js";
 import type { HostNetwork, NetAddress, TcpListener, TcpStream, TcpStreamEvents, UdpSocket } from "../network.js";
 import { reasonOf } from "./files.js";
+import { openTap } from "./tap.js";
 import { listenWebSocket } from "./websocket.js";
 
 const DNS_PORT = 53;
@@ -173,6 +174,7 @@ export function nodeNetwork(nameServers?: readonly NetAddress[]): HostNetwork {
     },
 
     listenWebSocket,
+    openTap,
 
     adoptTcp(fd) {
       const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });

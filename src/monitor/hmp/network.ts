@@ -96,7 +96,7 @@ export const NETWORK_COMMANDS: readonly Command[] = [
   },
   {
     names: ["netdev_add"],
-    args: "[user|socket|hubport],id=str[,prop=value][,...]",
+    args: "[user|socket|tap|hubport],id=str[,prop=value][,...]",
     help: "add a host network",
     run: ({ target }, args) => target.addNetdev(args.rest()),
   },

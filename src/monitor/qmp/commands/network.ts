@@ -5,7 +5,7 @@ import { bool, enumeration, str } from "../types.js";
 export const NETWORK_COMMANDS: readonly QmpCommand[] = [
   command("netdev_add", {
     doc: "Adds a network of the host; further members are those of -netdev.",
-    args: { type: enumeration("NetClientDriver", ["user", "socket", "hubport"]), id: str },
+    args: { type: enumeration("NetClientDriver", ["user", "socket", "tap", "hubport"]), id: str },
     openArgs: true,
     run: ({ target }, args) => target.addNetdev(JSON.stringify(args)),
   }),
