@@ -1,15 +1,17 @@
-/** Debian 12's installer, both architectures: kernel, its 50 MiB of initial RAM disk, and the first dialog. */
+/** Debian 12's installer, all architectures: kernel, its 50 MiB of initial RAM disk, and the first dialog. */
 import assert from "node:assert/strict";
 import { debianTest } from "../../testkit/debian.js";
 import { Guest } from "../../testkit/guest.js";
 
-for (const [arch, debian, kernel] of [
-  ["x86_64", "amd64", "linux"],
-  ["i386", "i386", "linux"],
+for (const [arch, debian, kernel, console, firmware] of [
+  ["x86_64", "amd64", "linux", "ttyS0", []],
+  ["i386", "i386", "linux", "ttyS0", []],
+  ["ppc64", "ppc64el", "vmlinux", "hvc0", []],
+  ["ppc64", "ppc64el", "vmlinux", "hvc0", ["-bios", "slof.bin"]],
 ] as const) {
   const folder = `/usr/lib/debian-installer/images/12/${debian}/text/debian-installer/${debian}`;
   debianTest(
-    `Debian installer, ${debian}: the language dialog on the serial console`,
+    `Debian installer, ${[debian, ...firmware].join(" ")}: the language dialog on the serial console`,
     [{ package: `debian-installer-12-netboot-${debian}`, path: `${folder}/${kernel}` }],
     async (t) => {
       const guest = await Guest.start(
@@ -24,7 +26,8 @@ for (const [arch, debian, kernel] of [
           "-initrd",
           `${folder}/initrd.gz`,
           "-append",
-          "console=ttyS0",
+          `console=${console}`,
+          ...firmware,
         ],
         arch,
       );

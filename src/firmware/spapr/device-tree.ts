@@ -157,8 +157,9 @@ function chosen(t: SpaprTree): FdtNode {
   const mmu = t.cpu.isa300 ? MMU_EITHER : MMU_HASH_ONLY;
   const node = new FdtNode("chosen").setAll({
     bootargs: t.bootargs ?? "",
-    "linux,initrd-start": t.initrd && cells64(t.initrd.start),
-    "linux,initrd-end": t.initrd && cells64(t.initrd.end),
+    // One cell each: SLOF hands them on in registers.
+    "linux,initrd-start": t.initrd?.start,
+    "linux,initrd-end": t.initrd?.end,
     "qemu,boot-kernel": t.kernel && [...cells64(t.kernel.address), ...cells64(t.kernel.size)],
     "qemu,boot-kernel-le": t.kernel?.littleEndian ? true : undefined,
     "qemu,boot-menu": t.bootMenu ? 1 : undefined,
