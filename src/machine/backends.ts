@@ -38,6 +38,8 @@ export class Backends {
   readonly graph: BlockGraph;
   traceLog: LogFile | undefined;
   networks!: Networks;
+  /** What opening has to say that is no error. */
+  private readonly notes: string[] = [];
 
   private constructor(
     private readonly host: Host,
@@ -46,13 +48,16 @@ export class Backends {
     this.graph = new BlockGraph(host);
   }
 
+  /** Says it, once the machine stands: an error stands alone. */
+  sayNotes(): void {
+    for (const line of this.notes.splice(0)) this.host.note(line);
+  }
+
   /** @throws VmError for the first that cannot be opened; the others are closed again */
   static async open(config: MachineConfig, host: Host, actions: MuxActions, signal?: AbortSignal): Promise<Backends> {
     const b = new Backends(host, config.fdSets);
     try {
       if (config.trace.file !== undefined) b.traceLog = await b.openLog("-D", config.trace.file, false);
-      // Said once all is open: an error stands alone.
-      const notes: string[] = [];
       for (const { options, origin } of config.blockdevs) {
         try {
           await b.addBlockdev(options);
@@ -61,10 +66,9 @@ export class Backends {
         }
       }
       for (const options of config.drives)
-        b.driveMap.set(options.id, { state: await openDrive(options, b.graph, (line) => notes.push(line)), options });
+        b.driveMap.set(options.id, { state: await openDrive(options, b.graph, (line) => b.notes.push(line)), options });
       for (const c of config.chardevs) await b.openChardev(c, actions, signal);
       b.networks = await Networks.open(config, host);
-      for (const line of notes) host.note(line);
       return b;
     } catch (e) {
       await b.close();

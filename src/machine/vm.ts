@@ -207,6 +207,7 @@ export class Machine implements AsyncDisposable {
       m.board.onEvent = (event) => m.emit(event);
       for (const d of m.board.drives()) d.onIoError = m.ioErrorOf(d);
       for (const mon of config.monitors) environment.openMonitor(m, backends.chardev(mon.chardev), mon);
+      backends.sayNotes();
       return m;
     } catch (e) {
       machine?.release();
