@@ -13,7 +13,7 @@ const KERNEL = ["-kernel", path.join(images, "vmlinux.zst"), "-initrd", path.joi
 const PROMPT = /~ # (?!.)/;
 
 /** Behind it the cursor is saved. */
-const SLOF_PROMPT = /\d > 7$/;
+const SLOF_PROMPT = new RegExp("\\d > \u001b7$");
 
 test("SLOF without a disk: the Forth prompt, devices, reset, power off", async (t) => {
   const guest = await Guest.start(t, ["-m", "256", "-nic", "none", "-device", "virtio-rng-pci"], "ppc64");
@@ -21,7 +21,7 @@ test("SLOF without a disk: the Forth prompt, devices, reset, power off", async (
   await guest.onSerial(SLOF_PROMPT, 30, ready);
   assert.match(guest.serial, /1af4 1005/, "the PCI function it has found");
   await guest.send("1 2 + .\r");
-  await guest.onSerial(/1 2 \+ \. *3 +ok/, 30);
+  await guest.onSerial(/1 2 \+ \.\S*\s+3 +ok/, 30);
   await guest.send('s" /vdevice" find-device pwd\r');
   await guest.onSerial(/\/vdevice +ok/, 30);
   const before = guest.serial.length;
