@@ -147,7 +147,7 @@ test("a save that fails leaves the machine running", async () => {
     ["file:/nowhere/state", /No such file or directory/],
     ["nonsense:x", /unknown migration protocol/],
     ["fd:none", /'none' has not been found/],
-    ["exec:head -c 100 > /dev/null", /EPIPE|status|closed/],
+    ["exec:head -c 100 > /dev/null; exit 4", /EPIPE|status 4|closed/],
   ] as const) {
     assert.match(await monitorCommand(from, `migrate "${uri}"`), text, uri);
     assert.equal(from.runState, "running", uri);
