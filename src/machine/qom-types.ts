@@ -3,7 +3,7 @@
  * are declared. Source of the names: QEMU 7.2.
  */
 import type { BusKind, DeviceProperty, DeviceType } from "../hw/core/device-type.js";
-import { knownFeatures } from "../target/x86/cpu-models.js";
+import { featureProperties } from "../target/x86/cpu-models.js";
 import { ACCELERATORS, MACHINE_TYPES } from "./catalog.js";
 import type { GuestArch } from "./config.js";
 import { cpuBaseType, cpuModelNames, cpuTypeName } from "./cpu-types.js";
@@ -81,7 +81,7 @@ export function cpuProperties(): PropertyInfo[] {
     { name: "unavailable-features", type: "strList" },
     { name: "check", type: "bool", default: true },
     { name: "enforce", type: "bool", default: false },
-    ...knownFeatures().map((f) => ({ name: f.name, type: "bool" })),
+    ...featureProperties().map((name) => ({ name, type: "bool" })),
   ];
 }
 

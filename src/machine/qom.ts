@@ -5,7 +5,7 @@
  */
 
 import { VmError } from "../base/errors.js";
-import { CPU_MODELS, cpuModel, knownFeatures } from "../target/x86/cpu-models.js";
+import { CPU_MODELS, cpuModel, featureProperties } from "../target/x86/cpu-models.js";
 import type { BoardInspection } from "./board.js";
 import { MACHINE_TYPES } from "./catalog.js";
 import type { MachineConfig } from "./config.js";
@@ -131,10 +131,10 @@ function cpuObject({ config }: QomSource): QomObject {
       { name: "type", type: "string", get: () => type },
       { name: "realized", type: "bool", get: () => true },
       { name: "unavailable-features", type: "strList", get: () => cpu?.missing ?? [] },
-      ...(config.arch === "ppc64" ? [] : knownFeatures()).map((f) => ({
-        name: f.name,
+      ...(config.arch === "ppc64" ? [] : featureProperties()).map((name) => ({
+        name,
         type: "bool",
-        get: () => cpu?.features.has(f.name) ?? false,
+        get: () => cpu?.features.has(name) ?? false,
       })),
     ],
     children: new Map(),

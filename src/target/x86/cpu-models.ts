@@ -340,6 +340,11 @@ export function cpuFeatureNames(): string[] {
   return Object.values(FEATURES).flatMap((bits) => Object.keys(bits));
 }
 
+/** The boolean properties of a CPU as QEMU has them: features that are not here are false and can only be switched off. */
+export function featureProperties(): readonly string[] {
+  return [...cpuFeatureNames(), ...ABSENT];
+}
+
 /** Every CPUID feature with a name, and whether the translator has it; for help texts and the coverage page. */
 export function knownFeatures(): readonly { readonly name: string; readonly word: string; readonly bit: number; readonly supported: boolean }[] {
   return (Object.keys(FEATURES) as Word[]).flatMap((word) => {

@@ -1,7 +1,7 @@
 /** The vCPUs and CPU models. Source: QEMU 7.2 qapi/machine.json, qapi/machine-target.json. */
 import type { GuestArch } from "../../../machine/config.js";
 import { cpuModelNames, cpuTypeName } from "../../../machine/cpu-types.js";
-import { CPU_MODELS, cpuModel, knownFeatures } from "../../../target/x86/cpu-models.js";
+import { CPU_MODELS, cpuModel, featureProperties } from "../../../target/x86/cpu-models.js";
 import { command, type QmpCommand } from "../command.js";
 import { generic } from "../errors.js";
 import { any, array, bool, enumeration, int, optional, str, struct } from "../types.js";
@@ -16,10 +16,10 @@ const MODEL_INFO = struct("CpuModelInfo", { name: str, props: optional(any) });
 /** The features of a model as properties. @throws QmpError */
 function expand(name: string, props: { readonly [name: string]: unknown }) {
   if (!Object.hasOwn(CPU_MODELS, name)) throw generic(`The CPU type '${name}' is not a known CPU type`);
-  const known = knownFeatures();
+  const known = featureProperties();
   const changes: { name: string; on: boolean }[] = [];
   for (const [key, value] of Object.entries(props)) {
-    if (!known.some((f) => f.name === key)) {
+    if (!known.includes(key)) {
       if (key === "migratable") continue;
       throw generic(`Property '${name}-x86_64-cpu.${key}' not found`);
     }
@@ -27,7 +27,7 @@ function expand(name: string, props: { readonly [name: string]: unknown }) {
     changes.push({ name: key, on: value });
   }
   const { features } = cpuModel(name, changes);
-  return Object.fromEntries(known.map((f) => [f.name, features.has(f.name)]));
+  return Object.fromEntries(known.map((name) => [name, features.has(name)]));
 }
 
 /** What a model should have and has not here. */
